@@ -1,0 +1,1 @@
+"""The doors: two wire dialects over one service, HTTP, and who may come in."""

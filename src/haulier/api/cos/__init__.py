@@ -1,0 +1,1 @@
+"""The Tencent COS Batch dialect."""

@@ -1,0 +1,1 @@
+"""The AWS S3 Batch Operations dialect."""

@@ -1,0 +1,1 @@
+"""The domain: plain values and decisions. No I/O, no clock, no event loop."""

@@ -1,0 +1,91 @@
+"""Resource names of both clouds: AWS ARNs and COS six-segment QCS names. One parser each way, bounded, no regex on keys."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from haulier.core.accounts import Account
+from haulier.core.errors import InvalidField
+
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """A bucket or object that a resource name points at."""
+
+    bucket: str
+    key: str | None
+    region: str | None
+    owner: str | None
+    """COS: the APPID in the name, where one is given."""
+
+
+def s3_resource(text: str, path: str) -> Resource:
+    """`arn:aws:s3:::bucket[/key]`, also with region and account filled in. Raises InvalidField naming `path`."""
+    parts = text.split(":", 5)
+    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "s3" or not parts[1]:
+        raise InvalidField(path, f"{text!r} is not an S3 ARN (arn:aws:s3:::bucket/key)")
+    bucket, slash, key = parts[5].partition("/")
+    _check_bucket(bucket, text, path)
+    return Resource(bucket, key if slash else None, parts[3] or None, None)
+
+
+def cos_resource(text: str, path: str) -> Resource:
+    """`qcs::cos:<region>:uid/<APPID>:<bucket-APPID>[/key]`; the account segment may be empty. Raises InvalidField."""
+    parts = text.split(":", 5)
+    if len(parts) != 6 or parts[0] != "qcs" or parts[2] != "cos" or (parts[4] and not parts[4].startswith("uid/")):
+        raise InvalidField(path, f"{text!r} is not a COS resource (qcs::cos:region:uid/APPID:bucket-APPID/key)")
+    bucket, slash, key = parts[5].partition("/")
+    _check_bucket(bucket, text, path)
+    appid = parts[4].removeprefix("uid/") or _appid_of(bucket)
+    return Resource(bucket, key if slash else None, parts[3] or None, appid)
+
+
+def _appid_of(bucket: str) -> str | None:
+    tail = bucket.rpartition("-")[2]
+    return tail if tail.isascii() and tail.isdigit() else None
+
+
+def _check_bucket(bucket: str, text: str, path: str) -> None:
+    if not _BUCKET.fullmatch(bucket):
+        raise InvalidField(path, f"{text!r} does not name a bucket")
+
+
+def role_name(text: str, account: Account, path: str) -> str:
+    """The role's name in the caller's account, from either cloud's form. Raises InvalidField naming `path`.
+
+    `arn:aws:iam::123456789012:role/batch` and `qcs::cam::uin/100000000001:roleName/batch` are one role.
+    """
+    if text.startswith("qcs:"):
+        parts = text.split(":", 5)
+        if len(parts) == 6 and parts[2] == "cam" and parts[5].startswith("roleName/") and parts[4].startswith("uin/"):
+            return _owned(text, parts[4][4:], account.cos_uin, parts[5][9:], path)
+    else:
+        parts = text.split(":", 5)
+        if len(parts) == 6 and parts[0] == "arn" and parts[2] == "iam" and parts[5].startswith("role/"):
+            return _owned(text, parts[4], account.aws_account_id, parts[5][5:].rpartition("/")[2], path)
+    raise InvalidField(path, f"{text!r} is not a role (arn:aws:iam::ACCOUNT:role/NAME or qcs::cam::uin/UIN:roleName/NAME)")
+
+
+def _owned(text: str, owner: str, own: str | None, name: str, path: str) -> str:
+    if own is None or owner != own:
+        raise InvalidField(path, f"{text!r} does not belong to the calling account")
+    if not name:
+        raise InvalidField(path, f"{text!r} names no role")
+    return name
+
+
+def s3_role_arn(account: Account, name: str) -> str:
+    """The role as the S3 wire spells it."""
+    return f"arn:aws:iam::{account.aws_account_id}:role/{name}"
+
+
+def cos_role_arn(account: Account, name: str) -> str:
+    """The role as the COS wire spells it."""
+    return f"qcs::cam::uin/{account.cos_uin}:roleName/{name}"
+
+
+def s3_job_arn(account: Account, region: str, job_id: str) -> str:
+    """`arn:aws:s3:{region}:{account}:job/{id}`."""
+    return f"arn:aws:s3:{region}:{account.aws_account_id}:job/{job_id}"

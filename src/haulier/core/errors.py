@@ -1,0 +1,196 @@
+"""Every situation a caller may treat differently has its class here; facts are attributes, not text to parse.
+
+A task that fails is an `Outcome`, never an exception that leaves the runner: exceptions are for requests, jobs and
+processes. Each dialect's `errors.py` maps these classes to its wire codes.
+"""
+
+from collections.abc import Sequence
+
+
+class HaulierError(Exception):
+    """Base of all errors that Haulier raises on purpose. The text is safe to show: it never holds a secret."""
+
+
+# -- settings and start-up ------------------------------------------------------------------------------------------------
+
+
+class SettingsError(HaulierError):
+    """The settings cannot be used; `path` names the offending key (`accounts.acme.roles[0].stores`)."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+class DataDirectoryBusy(HaulierError):
+    """Another server holds the data directory."""
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------------
+
+
+class RequestError(HaulierError):
+    """A request that is refused and changed nothing."""
+
+
+class MalformedDocument(RequestError):
+    """The body is not the XML or the structure that was asked for; `path` names the offending element."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+class InvalidField(RequestError):
+    """A well-formed field with a value that is not allowed; `path` names it."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class InvalidRequest(RequestError):
+    """The request contradicts itself or cannot be served in this form."""
+
+
+class InvalidListToken(RequestError):
+    """A list token that this server did not make, or that was made for another list."""
+
+
+class DocumentTooLarge(RequestError):
+    """The body or the XML in it goes beyond a stated limit."""
+
+
+class NotImplementedHere(RequestError):
+    """A member of the protocol that no code implements yet; refused at creation rather than failed late."""
+
+    def __init__(self, path: str, problem: str = "is part of the protocol, but this version does not implement it") -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+
+
+class JobNotFound(RequestError):
+    """No such job in the caller's account."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id!r}.")
+        self.job_id = job_id
+
+
+class TokenReused(RequestError):
+    """The ClientRequestToken names another job; what to answer differs by dialect."""
+
+    def __init__(self, token: str, job_id: str) -> None:
+        super().__init__(f"ClientRequestToken {token!r} was already used for job {job_id}.")
+        self.token = token
+        self.job_id = job_id
+
+
+class IllegalTransition(RequestError):
+    """The job's state does not allow the change."""
+
+    def __init__(self, job_id: str, status: str, event: str) -> None:
+        super().__init__(f"Job {job_id} is {status}; {event} is not possible from there.")
+        self.job_id = job_id
+        self.status = status
+        self.event = event
+
+
+class TooManyJobs(RequestError):
+    """The account's quota of unfinished jobs is used up."""
+
+
+class TooManyTags(RequestError):
+    """More than 50 job tags."""
+
+
+class Unavailable(RequestError):
+    """The service cannot store anything now; the same request may succeed later."""
+
+
+# -- who may ------------------------------------------------------------------------------------------------------------------
+
+
+class AccessRefused(RequestError):
+    """Authentication or authorisation failed. Subclasses exist only where a dialect has a code of its own."""
+
+
+class UnknownAccessKey(AccessRefused):
+    """The key id is not known (answered after the same work as a known one)."""
+
+
+class BadSignature(AccessRefused):
+    """The signature does not match the request."""
+
+
+class RequestExpired(AccessRefused):
+    """The signed time range is over."""
+
+
+class ClockSkewed(AccessRefused):
+    """The request's time is more than 15 minutes from the server's."""
+
+
+class BadDigest(RequestError):
+    """The body's digest does not match the header that announced it."""
+
+
+class InvalidDigest(RequestError):
+    """A digest header that is not a digest."""
+
+
+# -- jobs -------------------------------------------------------------------------------------------------------------------
+
+
+class JobFailure(HaulierError):
+    """Ends the job Failed. `code` goes to FailureCode (64 bytes at most), the text to FailureReason.
+
+    Codes: cos-batch.md §4.5 and decisions §1, §3, §4 (`ManifestNotFound`, `ManifestETagMismatch`, `InvalidManifest`,
+    `ManifestAccessDenied`, `EmptyManifest`, `TooManyObjects`, `FailureThresholdExceeded`, `ReportDeliveryFailed`,
+    `ConfirmationTimeout`, `InternalError`, `UnknownBucket`, `RoleNotAllowed`, `ProtectedObject`, `ManifestConflict`,
+    `StoreUnproven`, `StoreCannot`).
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+# -- stores -------------------------------------------------------------------------------------------------------------------
+
+
+class StoreError(HaulierError):
+    """A store's final refusal of one request.
+
+    `status` is the HTTP status (0 when no answer came), `code` the store's error code or one of ours for empty error bodies,
+    `unknown` is true when the request may have been carried out although no answer says so.
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, unknown: bool = False) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.unknown = unknown
+
+
+class Superseded(HaulierError):
+    """Another coordinator has taken over: this one must stop writing at once."""
+
+
+class SpoolError(HaulierError):
+    """A staged file is missing or not what was written."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name = name
+
+
+def samples(values: Sequence[str], most: int = 3) -> str:
+    """At most `most` values for a message, and how many more there are."""
+    shown = ", ".join(repr(value) for value in values[:most])
+    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

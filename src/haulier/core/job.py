@@ -1,0 +1,125 @@
+"""A job and its parts as plain values. Times are Unix milliseconds, sizes are bytes, counts are tasks."""
+
+from typing import Any, Literal
+
+import msgspec
+
+Dialect = Literal["s3control", "cos", "native"]
+
+
+class ObjectName(msgspec.Struct, frozen=True):
+    """An object on some store: bucket name, key (text as in an ARN), and a version where one is meant."""
+
+    bucket: str
+    key: str
+    version: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which list names the objects, and how it is written."""
+
+    location: ObjectName
+    etag: str
+    """Without quotes."""
+    format: str
+    """As on the wire: `S3BatchOperations_CSV_20180820`, `COSBatchOperations_CSV_V1`."""
+    fields: tuple[str, ...]
+    """Columns from left to right out of Ignore, Bucket, Key, VersionId."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how the completion report is written; `enabled=False` leaves the rest empty."""
+
+    enabled: bool
+    bucket: str = ""
+    prefix: str = ""
+    format: str = ""
+    """As on the wire: `Report_CSV_20180820`, `Report_CSV_V1`."""
+    scope: Literal["AllTasks", "FailedTasksOnly"] = "AllTasks"
+
+
+class OperationSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do to each object: the name of a class in `operations.ALL`, and its fields as JSON-like values."""
+
+    name: str
+    parameters: dict[str, Any]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a job failed: FailureCode and the full FailureReason (the wires cut it to 256 bytes)."""
+
+    code: str
+    reason: str
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """Which store answers for a bucket: found at creation, frozen in the job (decisions §1)."""
+
+    bucket: str
+    store: str
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """One job, as stored. Treat it as frozen outside `lifecycle.advance` and the job store: make changes with `replace`.
+
+    Counters are sums over what was committed: succeeded + failed ≤ total, and they never go down.
+    """
+
+    id: str
+    account: str
+    """Name of the account in the settings."""
+    dialect: Dialect
+    """The wire the job came by; `as_sent` is in this dialect's words."""
+    token: str
+    """ClientRequestToken; unique per account while the record exists."""
+    digest: str
+    """SHA-256 of the parsed request without its token: tells a repeated request from another one under the same token."""
+    created_by: str
+    """The user that created it."""
+    role: str
+    """Name of the role in the account."""
+    role_arn: str
+    """As sent."""
+    region: str
+    """Region of the request that created it; part of the job's ARN."""
+    description: str | None = None
+    priority: int
+    confirmation_required: bool
+    confirmation_given: bool = False
+    """Confirmed before it was Suspended (COS allows Ready from New and Preparing)."""
+    manifest: Manifest
+    operation: OperationSpec
+    report: Report
+    as_sent: dict[str, Any]
+    """Manifest, Operation, Report as the client sent them, echoed exactly."""
+    placements: tuple[Placement, ...] = ()
+    tags: dict[str, str] = {}
+
+    status: str = "New"
+    status_since_ms: int = 0
+    status_reason: str | None = None
+    created_ms: int
+    suspended_ms: int | None = None
+    suspended_cause: str | None = None
+    ended_ms: int | None = None
+    paused_by: str | None = None
+    """`user` or `priority`; only a user resumes a user's pause."""
+    active_ms: int = 0
+    """Time spent Active before `status_since_ms`."""
+    failure: Failure | None = None
+
+    total: int | None = None
+    """Unknown until prepared."""
+    succeeded: int = 0
+    failed: int = 0
+    reporting_ms: int | None = None
+    """The report's date, fixed on entering Completing, Cancelling or Failing so that every repetition gives the same bytes."""
+
+    @property
+    def executed(self) -> int:
+        """Tasks that have their outcome."""
+        return self.succeeded + self.failed
+
+    def placement(self, bucket: str) -> str | None:
+        """The store that answers for the bucket, if it was resolved at creation."""
+        return next((placement.store for placement in self.placements if placement.bucket == bucket), None)

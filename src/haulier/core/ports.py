@@ -1,0 +1,362 @@
+"""The ports: what the parts need from each other, as protocols. Every implementation passes the suite in `haulier.testing`.
+
+`JobStore` and `Spool` are synchronous and safe to call from any thread. `ObjectStore` methods are coroutines over
+`core.effects`, run by a `Driver`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from haulier.core.chunk import Chunk, Segment
+from haulier.core.effects import Effect
+from haulier.core.job import Failure, Job
+from haulier.core.lifecycle import JobEvent
+from haulier.core.task import Outcome, Task
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Time is passed in, never reached for."""
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only grow; for intervals and leases."""
+        ...
+
+
+# -- job store ----------------------------------------------------------------------------------------------------------------
+
+
+class ChunksStaged(msgspec.Struct, frozen=True, tag=True):
+    """New chunks of a job in Preparing. `first=True` drops what an earlier preparation left."""
+
+    job: str
+    chunks: tuple[Chunk, ...]
+    first: bool = False
+
+
+class ChunksOpened(msgspec.Struct, frozen=True, tag=True):
+    """These chunks may be handed out from now on: sets `opened_ms`, keeps the first such moment, and grants FIRST_HORIZON
+    further positions beyond the chunk's horizon."""
+
+    job: str
+    chunks: tuple[int, ...]
+    at_ms: int
+
+
+class SegmentAdded(msgspec.Struct, frozen=True, tag=True):
+    """A flush: counts once (by job, chunk, attempt, sequence), raises the chunk's horizon, adds to the job's counters.
+    Changes nothing when the chunk is sealed."""
+
+    segment: Segment
+    horizon: int
+
+
+class ChunkReleased(msgspec.Struct, frozen=True, tag=True):
+    """A runner gave the chunk back after a clean stop: it must be opened again before the next handing-out. `horizon` is the
+    first position that was not started."""
+
+    job: str
+    chunk: int
+    horizon: int
+
+
+class ChunkSealed(msgspec.Struct, frozen=True, tag=True):
+    """Every row of the chunk has its outcome in one file: marks it, deletes its segment rows, and corrects the job's counters
+    to the sealed counts. Changes nothing when the chunk is sealed already."""
+
+    job: str
+    chunk: int
+    name: str
+    succeeded: int
+    failed: int
+
+
+class JobMoved(msgspec.Struct, frozen=True, tag=True):
+    """`lifecycle.advance` on the job as it is stored now. Skipped without error where the table has no such move (the user was
+    faster): the caller looks at the job that `commit` returns."""
+
+    job: str
+    event: JobEvent
+    total: int | None = None
+    reason: str | None = None
+    suspended_cause: str | None = None
+    failure: Failure | None = None
+    paused_by: str | None = None
+
+
+Entry = ChunksStaged | ChunksOpened | SegmentAdded | ChunkReleased | ChunkSealed | JobMoved
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of an account's jobs, by (created_ms, id)."""
+
+    account: str
+    statuses: frozenset[str] = frozenset()
+    """Empty = all."""
+    newest_first: bool
+    after: tuple[int, str] | None = None
+    """The page begins behind this (created_ms, id)."""
+    created_since_ms: int | None = None
+    """Jobs created before it are left out, unless they are not terminal."""
+    limit: int = 1000
+
+
+class JobStore(Protocol):
+    """Jobs and the ledger of their chunks, durable when a call returns.
+
+    The API uses the first group, the coordinator the second. All writes go through one writer.
+    """
+
+    def create(self, job: Job, *, unfinished_max: int) -> None:
+        """Store a new job. Raises TokenReused (same account and token, whatever the content) or TooManyJobs."""
+        ...
+
+    def get(self, account: str, job_id: str) -> Job:
+        """The job. Raises JobNotFound, also for another account's job and for a deleted one."""
+        ...
+
+    def by_token(self, account: str, token: str) -> Job | None:
+        """The job that was created with the token."""
+        ...
+
+    def list(self, query: ListQuery) -> Sequence[Job]:
+        """One page."""
+        ...
+
+    def change(self, account: str, job_id: str, change: Callable[[Job], Job]) -> Job:
+        """Read, change and write in one transaction; what `change` raises is raised. Raises JobNotFound. `change` may touch
+        status, priority, tags, confirmation and reason, never the counters; it must be pure, for it may be run twice."""
+        ...
+
+    def delete(self, account: str, job_id: str) -> Job:
+        """Hide the job from get, list and by_token, and free its token; the coordinator still sees it until it is terminal.
+        Raises JobNotFound."""
+        ...
+
+    def changed(self) -> Callable[[float], bool]:
+        """A function that waits up to so many seconds until `create`, `change` or `delete` was called since it last returned, and
+        tells whether one was."""
+        ...
+
+    # -- the coordinator's half
+
+    def begin_epoch(self) -> int:
+        """Take over: every later commit under a smaller epoch raises Superseded."""
+        ...
+
+    def unfinished(self) -> Sequence[Job]:
+        """All jobs that are not terminal, deleted ones included, oldest first."""
+        ...
+
+    def find(self, job_ids: Iterable[str]) -> Mapping[str, Job]:
+        """Jobs by id over all accounts, deleted ones included."""
+        ...
+
+    def chunks(self, job_id: str) -> Sequence[Chunk]:
+        """The job's ledger, by index."""
+        ...
+
+    def segments(self, job_id: str) -> Sequence[Segment]:
+        """Committed segments of the job's open chunks, in order of commit."""
+        ...
+
+    def commit(self, epoch: int, entries: Sequence[Entry]) -> Mapping[str, Job]:
+        """Apply the entries in order in one durable transaction; returns the jobs they name, as they are afterwards. Safe to repeat
+        with the same entries. Raises Superseded."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is queued, then close."""
+        ...
+
+
+# -- spool --------------------------------------------------------------------------------------------------------------------
+
+
+class Spool(Protocol):
+    """Where staged chunks and outcome files lie. Names are `account/job/kind/file`; a file is never changed once written."""
+
+    def write(self, name: str, data: bytes | memoryview) -> None:
+        """Durable when it returns (decisions §3: write, fsync, rename, fsync folder)."""
+        ...
+
+    def read(self, name: str) -> memoryview:
+        """The file's bytes. Raises SpoolError when it is missing."""
+        ...
+
+    def names(self, prefix: str) -> Sequence[str]:
+        """Names below a prefix that ends at a `/`, sorted."""
+        ...
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove files; a missing one is no error."""
+        ...
+
+
+# -- object store ------------------------------------------------------------------------------------------------------------
+
+
+class ObjectHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What HEAD tells. `etag` without quotes; `modified_ms` by the store's clock, to the second."""
+
+    size: int
+    etag: str
+    modified_ms: int
+    version: str | None = None
+    storage_class: str | None = None
+    metadata: Mapping[str, str] = {}
+    """User metadata, names without `x-amz-meta-`."""
+    headers: Mapping[str, str] = {}
+    """All response headers, lower-case names."""
+
+
+class ObjectPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A range of an object: its bytes, and of which object."""
+
+    data: bytes
+    size: int
+    """Of the whole object."""
+    etag: str
+    version: str | None = None
+
+
+class Copied(msgspec.Struct, frozen=True, array_like=True):
+    """A finished copy."""
+
+    etag: str
+    version: str | None = None
+
+
+class ObjectStore(Protocol):
+    """One S3-compatible store under one set of credentials. All methods retry what can be retried and raise StoreError for
+    what is final; success is told only where the expected answer was read in full."""
+
+    def head_object(self, bucket: str, key: bytes, version: bytes | None = None) -> Effect[ObjectHead]:
+        """Raises StoreError 404 `NoSuchKey` (`NoSuchVersion` with a version; `DeleteMarker` where the latest is a marker)."""
+        ...
+
+    def get_object(
+        self,
+        bucket: str,
+        key: bytes,
+        version: bytes | None = None,
+        *,
+        first: int = 0,
+        length: int | None = None,
+        if_match: str | None = None,
+    ) -> Effect[ObjectPart]:
+        """A range, `length` bytes at most from `first`; StoreError 412 when `if_match` names another ETag (checked here too)."""
+        ...
+
+    def put_object(
+        self,
+        bucket: str,
+        key: bytes,
+        body: bytes | Path,
+        *,
+        content_type: str = "application/octet-stream",
+        if_absent: bool = False,
+    ) -> Effect[str]:
+        """Store the body (a path is streamed); the ETag."""
+        ...
+
+    def copy_object(
+        self,
+        source_bucket: str,
+        source_key: bytes,
+        source_version: bytes | None,
+        target_bucket: str,
+        target_key: bytes,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> Effect[Copied]:
+        """CopyObject; `headers` are further lower-case `x-amz-…` and content headers."""
+        ...
+
+    def put_tags(self, bucket: str, key: bytes, version: bytes | None, tags: Mapping[str, str]) -> Effect[None]:
+        """Replace the whole tag set."""
+        ...
+
+    def get_tags(self, bucket: str, key: bytes, version: bytes | None = None) -> Effect[Mapping[str, str]]:
+        """The tag set."""
+        ...
+
+    def delete_object(
+        self, bucket: str, key: bytes, version: bytes | None = None, *, if_match: str | None = None
+    ) -> Effect[Outcome]:
+        """Delete one object or version; the status tells 204 or 200. A missing key is what the store says it is."""
+        ...
+
+    def delete_objects(self, bucket: str, tasks: Sequence[Task]) -> Effect[Sequence[Outcome]]:
+        """DeleteObjects for at most 1,000 different (key, version) pairs; each key's own outcome, in order. A key the answer does not
+        account for is asked about again, never assumed."""
+        ...
+
+
+class Driver(Protocol):
+    """Runs coroutines over `core.effects`. `start` and `later` belong to the driver's own thread; `call` and `submit` do not."""
+
+    @property
+    def running(self) -> int:
+        """Coroutines started and not ended (children of Gather not counted)."""
+        ...
+
+    def start(self, coroutine: Effect[T], done: Callable[[T | None, BaseException | None], None]) -> None:
+        """Run it until it ends; `done(result, error)` is called on the driver's thread."""
+        ...
+
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call the function once, that much later."""
+        ...
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call the function on the driver's thread at its next turn. From any thread."""
+        ...
+
+    def submit(self, coroutine: Effect[T]) -> Future[T]:
+        """Run it; from any thread. The future takes result or exception."""
+        ...
+
+    def run(self, on_turn: Callable[[], None]) -> None:
+        """Be the driver's thread until `stop`. `on_turn` is called once per turn, after answers were dealt with: the place to start
+        further coroutines."""
+        ...
+
+    def stop(self) -> None:
+        """End `run` at its next turn; connections of unfinished requests are closed. From any thread."""
+        ...
+
+
+# -- operations ---------------------------------------------------------------------------------------------------------------
+
+
+class Operation(Protocol):
+    """What is done to each object. One of `apply` (tasks one by one) and `apply_batch` (up to `batch_rows`) is used."""
+
+    name: str
+    batch_rows: int
+    """1: `apply` is used; more: `apply_batch` with at most so many tasks of one bucket, no (key, version) twice."""
+
+    def apply(self, task: Task, store: ObjectStore) -> Effect[Outcome]:
+        """Do it to one object, by the replay rules if the task is in doubt. Raises StoreError for a final refusal."""
+        ...
+
+    def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Effect[Sequence[Outcome]]:
+        """Do it to several fresh objects at once; outcomes in the order of the tasks."""
+        ...
+
+    def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:
+        """The object that a task writes where that is another one than its row names; None = the row's own object."""
+        ...
+
+    def buckets(self) -> Sequence[str]:
+        """Buckets other than the rows' that the operation touches."""
+        ...

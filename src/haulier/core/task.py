@@ -1,0 +1,41 @@
+"""A task is one row of the manifest; an outcome is what became of it."""
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One row. `row` counts from 0 over the whole manifest and, with the job id, is the task's identity."""
+
+    row: int
+    bucket: str
+    key: bytes
+    version: bytes | None = None
+    """None = the version that is current when the task runs; `b"null"` = the null version."""
+    size: int | None = None
+    etag: str | None = None
+    first_attempt_ms: int | None = None
+    """Set when the row is *in doubt*: a request for it may have been sent by an earlier attempt, which began no earlier than
+    this moment (Unix ms, the store's clock). None = no request was ever sent for it."""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether an earlier attempt may have been carried out."""
+        return self.first_attempt_ms is not None
+
+
+class Outcome(NamedTuple):
+    """The final result of a task; never changes once recorded.
+
+    `status` is the HTTP status of the object call (0 = none was made), `code` is None exactly when the task succeeded.
+    """
+
+    status: int
+    code: str | None = None
+    message: str | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the task succeeded."""
+        return self.code is None

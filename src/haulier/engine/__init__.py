@@ -1,0 +1,1 @@
+"""What executes jobs: the coordinator and its runners."""

@@ -1,0 +1,1 @@
+"""Readers of manifest formats: bytes in, staged rows out."""

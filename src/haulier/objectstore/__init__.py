@@ -1,0 +1,1 @@
+"""The data plane: signed requests to S3-compatible stores, driven by curl."""

@@ -1,0 +1,1 @@
+"""Writers of completion reports: outcomes in, report files out."""

@@ -1,0 +1,1 @@
+"""Staged chunks and outcome files."""
