@@ -1,0 +1,343 @@
+"""One chunk on one runner: starts its rows, keeps the order of equal keys, gathers outcomes, flushes, seals, or gives it back.
+
+Everything here runs on the driver's thread, but for the writing of files (`OutcomeWriter`, a thread of its own). Rules:
+decisions §3 ("Start horizon", "Order", "In doubt").
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from haulier.core.chunk import FIRST_HORIZON, FLUSH_OUTCOMES, Chunk, next_horizon
+from haulier.core.errors import StoreError
+from haulier.core.ports import Clock, Driver, ObjectStore, Operation
+from haulier.core.task import Outcome, Task
+from haulier.engine.frames import RunChunk
+
+MISSING_VERSION: Final = Outcome(400, "InvalidRequest", "Task failed due to missing VersionId")
+"""AWS: a VersionId column with an empty value fails that task, without a request."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Lane(Protocol):
+    """The way to one bucket of one store under one role: the store, and how much more may be started on it."""
+
+    store: ObjectStore
+
+    def room(self) -> int:
+        """How many more tasks may start now."""
+        ...
+
+    def acquired(self) -> None:
+        """A task was started."""
+        ...
+
+    def released(self) -> None:
+        """A task has ended."""
+        ...
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """A chunk's rows as columns, by position."""
+
+    buckets: Sequence[str]
+    keys: Sequence[bytes]
+    versions: Sequence[bytes | None]
+    sizes: Sequence[int | None]
+    etags: Sequence[str | None]
+
+
+class Outcomes:
+    """Outcomes as columns, in the order in which they came."""
+
+    __slots__ = ("codes", "in_doubt", "messages", "rows", "statuses")
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.statuses: list[int] = []
+        self.codes: list[str | None] = []
+        self.messages: list[str | None] = []
+        self.in_doubt: list[bool] = []
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def extend(self, other: "Outcomes") -> None:
+        """Append all of another's."""
+        self.rows += other.rows
+        self.statuses += other.statuses
+        self.codes += other.codes
+        self.messages += other.messages
+        self.in_doubt += other.in_doubt
+
+    @property
+    def failed(self) -> int:
+        """How many of them failed."""
+        return len(self.codes) - self.codes.count(None)
+
+
+class OutcomeWriter(Protocol):
+    """Writes outcome files on another thread, in the order asked, and tells the coordinator by events."""
+
+    def segment(self, unit: RunChunk, sequence: int, outcomes: Outcomes, horizon: int) -> None:
+        """Write a segment; its event asks for the horizon."""
+        ...
+
+    def seal(self, unit: RunChunk, outcomes: Outcomes) -> None:
+        """Merge with the unit's committed segments and write the sealed file."""
+        ...
+
+    def give_back(self, unit: RunChunk, horizon: int) -> None:
+        """Tell that the chunk was stopped."""
+        ...
+
+
+class ChunkRun:
+    """A chunk that is being run. `finished` once its last file was handed to the writer."""
+
+    def __init__(
+        self,
+        unit: RunChunk,
+        rows: Rows,
+        done_rows: Sequence[int],
+        operation: Operation,
+        lanes: Callable[[str], Lane],
+        *,
+        driver: Driver,
+        writer: OutcomeWriter,
+        clock: Clock,
+    ) -> None:
+        """`done_rows` are positions with a committed outcome; `lanes` finds the lane of a bucket."""
+        self.unit = unit
+        self.finished = False
+        self._chunk: Chunk = unit.chunk
+        self._rows = rows
+        self._operation = operation
+        self._lanes: dict[str, Lane] = {}
+        self._lane_of = lanes
+        self._driver = driver
+        self._writer = writer
+        self._clock = clock
+        self._done = bytearray(self._chunk.rows)
+        for position in done_rows:
+            self._done[position] = 1
+        self._left = self._chunk.rows - len(done_rows)
+        self._next = 0
+        self._horizon = max(self._chunk.horizon, FIRST_HORIZON)
+        self._busy: set[bytes] = set()
+        self._behind: dict[bytes, deque[int]] = {}
+        self._ready: deque[int] = deque()
+        self._following = False
+        self._in_flight = 0
+        self._stopping = False
+        self._fresh = Outcomes()
+        self._all = Outcomes()
+        self._sequence = 0
+        self._flushed_at = clock.monotonic()
+        self._started_since_flush = 0
+
+    @property
+    def job(self) -> str:
+        """The job it belongs to."""
+        return self.unit.job
+
+    # -- starting
+
+    def fill(self, room: int) -> int:
+        """Start as many requests as there is room for; how many were started."""
+        if self._stopping or self.finished:
+            return 0
+        start = self._start_batch if self._operation.batch_rows > 1 else self._start_one
+        started = 0
+        limit = min(self._chunk.rows, self._horizon)
+        while started < room:
+            position = self._next
+            while position < limit and self._done[position]:
+                position += 1
+            self._next = position
+            if position >= limit:
+                break
+            lane = self._lane(self._rows.buckets[position])
+            if lane.room() <= 0:
+                break
+            started += start(position, limit, lane)
+        return started
+
+    def _lane(self, bucket: str) -> Lane:
+        lane = self._lanes.get(bucket)
+        if lane is None:
+            lane = self._lanes[bucket] = self._lane_of(bucket)
+        return lane
+
+    def _task(self, position: int) -> Task:
+        rows = self._rows
+        return Task(
+            self._chunk.first_row + position,
+            rows.buckets[position],
+            rows.keys[position],
+            rows.versions[position],
+            rows.sizes[position],
+            rows.etags[position],
+            self._chunk.first_opened_ms if position < self.unit.doubt_below else None,
+        )
+
+    def _start_one(self, position: int, _limit: int, lane: Lane) -> int:
+        """Start the row, or put it behind the row of the same key that runs; 1 if a request was started."""
+        self._next = position + 1
+        self._started_since_flush += 1
+        if self._rows.versions[position] == b"":
+            self._note(position, MISSING_VERSION)
+            self._after()
+            return 0
+        key = self._rows.keys[position]
+        if key in self._busy:
+            self._behind.setdefault(key, deque()).append(position)
+            return 0
+        self._apply(position, key, lane)
+        return 1
+
+    def _apply(self, position: int, key: bytes, lane: Lane) -> None:
+        self._busy.add(key)
+        self._in_flight += 1
+        lane.acquired()
+        self._driver.start(self._operation.apply(self._task(position), lane.store), partial(self._ended, position, lane))
+
+    def _start_batch(self, position: int, limit: int, lane: Lane) -> int:
+        """Start one batch of fresh rows of one bucket with different keys; rows in doubt go one by one."""
+        if position < self.unit.doubt_below or self._rows.versions[position] == b"":
+            return self._start_one(position, limit, lane)
+        bucket = self._rows.buckets[position]
+        keys, versions, buckets, done, busy = self._rows.keys, self._rows.versions, self._rows.buckets, self._done, self._busy
+        positions: list[int] = []
+        while position < limit and len(positions) < self._operation.batch_rows:
+            if not done[position]:
+                key = keys[position]
+                if buckets[position] != bucket or versions[position] == b"":
+                    break
+                if key in busy:
+                    self._behind.setdefault(key, deque()).append(position)
+                else:
+                    busy.add(key)
+                    positions.append(position)
+            position += 1
+        self._started_since_flush += position - self._next
+        self._next = position
+        if not positions:
+            return 0
+        self._in_flight += len(positions)
+        lane.acquired()
+        tasks = [self._task(position) for position in positions]
+        self._driver.start(self._operation.apply_batch(tasks, lane.store), partial(self._batch_ended, positions, lane))
+        return 1
+
+    # -- ending
+
+    def _ended(self, position: int, lane: Lane, outcome: Outcome | None, error: BaseException | None) -> None:
+        lane.released()
+        self._record(position, outcome if outcome is not None else _outcome_of(error))
+        self._after()
+
+    def _batch_ended(
+        self, positions: Sequence[int], lane: Lane, outcomes: Sequence[Outcome] | None, error: BaseException | None
+    ) -> None:
+        lane.released()
+        if outcomes is None or len(outcomes) != len(positions):
+            outcomes = [_outcome_of(error)] * len(positions)
+        for position, outcome in zip(positions, outcomes, strict=True):
+            self._record(position, outcome)
+        self._after()
+
+    def _record(self, position: int, outcome: Outcome) -> None:
+        """A started row has its outcome: the next row of its key may start."""
+        self._note(position, outcome)
+        self._in_flight -= 1
+        key = self._rows.keys[position]
+        self._busy.discard(key)
+        if self._behind and not self._stopping:
+            waiting = self._behind.get(key)
+            if waiting is not None:
+                self._ready.append(waiting.popleft())
+                if not waiting:
+                    del self._behind[key]
+
+    def _note(self, position: int, outcome: Outcome) -> None:
+        fresh = self._fresh
+        fresh.rows.append(self._chunk.first_row + position)
+        fresh.statuses.append(outcome.status)
+        fresh.codes.append(outcome.code)
+        fresh.messages.append(outcome.message)
+        fresh.in_doubt.append(position < self.unit.doubt_below)
+        self._done[position] = 1
+        self._left -= 1
+
+    def _after(self) -> None:
+        if self._ready and not self._following:
+            # A loop, not a recursion: an operation may end without any request, and thousands of rows may have one key.
+            self._following = True
+            while self._ready:
+                position = self._ready.popleft()
+                self._apply(position, self._rows.keys[position], self._lane(self._rows.buckets[position]))
+            self._following = False
+        if self._following or self.finished:
+            return
+        if self._left == 0:
+            self._seal()
+        elif self._stopping and self._in_flight == 0:
+            self._give_back()
+        elif len(self._fresh) >= FLUSH_OUTCOMES:
+            self.flush()
+
+    # -- flushing, sealing, giving back
+
+    def flush_due(self, seconds: float) -> bool:
+        """Whether outcomes have waited that long."""
+        return not self.finished and len(self._fresh) > 0 and self._clock.monotonic() - self._flushed_at >= seconds
+
+    def flush(self) -> None:
+        """Hand the outcomes since the last flush to the writer, and ask for the next horizon."""
+        now = self._clock.monotonic()
+        rate = self._started_since_flush / max(now - self._flushed_at, 0.05)
+        horizon = next_horizon(self._next - 1, self._in_flight, int(rate / 2), self._chunk.rows)
+        self._writer.segment(self.unit, self._sequence, self._fresh, horizon)
+        self._sequence += 1
+        self._all.extend(self._fresh)
+        self._fresh = Outcomes()
+        self._flushed_at = now
+        self._started_since_flush = 0
+
+    def granted(self, horizon: int) -> None:
+        """The horizon was committed: rows below it may start."""
+        self._horizon = max(self._horizon, horizon)
+
+    def stop(self) -> None:
+        """Start nothing more; once what is in flight has ended, flush and give the chunk back."""
+        if self.finished or self._stopping:
+            return
+        self._stopping = True
+        if self._in_flight == 0:
+            self._give_back()
+
+    def _seal(self) -> None:
+        self._all.extend(self._fresh)
+        self._fresh = Outcomes()
+        self.finished = True
+        self._writer.seal(self.unit, self._all)
+
+    def _give_back(self) -> None:
+        if len(self._fresh):
+            self.flush()
+        self.finished = True
+        unstarted = [waiting[0] for waiting in self._behind.values()]
+        self._writer.give_back(self.unit, min([self._next, *unstarted]))
+
+
+def _outcome_of(error: BaseException | None) -> Outcome:
+    if isinstance(error, StoreError):
+        return Outcome(error.status, error.code or "InternalError", error.message)
+    _log.error("operation failed unexpectedly", error=repr(error), exc_info=error)
+    return Outcome(500, "InternalError", f"unexpected {type(error).__name__} in the operation; see the server's log")

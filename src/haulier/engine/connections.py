@@ -1,0 +1,85 @@
+"""A runner's ways to the stores: for each job and bucket the one store that answers for it, with the job's own credentials.
+
+The placement of a bucket is found by the same rules as at creation, and the role is checked before the first request
+(decisions §1). Throttle, retry quota and breaker are shared by all jobs that use the same (store, bucket, role).
+"""
+
+import random
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+from haulier.core.errors import JobFailure
+from haulier.core.placement import Resolver, Store
+from haulier.core.ports import Clock, ObjectStore
+from haulier.engine.frames import JobBrief
+from haulier.objectstore.s3 import S3ObjectStore
+from haulier.objectstore.throttle import Throttle
+
+
+class StoreLane:
+    """The store for one bucket under one role, and its throttle (`chunkrun.Lane`)."""
+
+    __slots__ = ("acquired", "released", "room", "store")
+
+    def __init__(self, store: ObjectStore, throttle: Throttle) -> None:
+        self.store = store
+        self.room = throttle.room
+        self.acquired = throttle.acquired
+        self.released = throttle.released
+
+
+class Connections:
+    """Finds lanes; safe from any thread."""
+
+    def __init__(self, stores: Sequence[Store], runners: int, clock: Clock) -> None:
+        """`runners` share each store's `in_flight_max`."""
+        self._resolver = Resolver([_share(store, runners) for store in stores])
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._lanes: dict[tuple[str, str, str, str], StoreLane] = {}
+        self._credentials: dict[tuple[str, str, str, str], object] = {}
+
+    def place(self, brief: JobBrief, bucket: str) -> Store:
+        """The store for the bucket: as frozen in the job, else by the rules. Raises JobFailure `UnknownBucket` or
+        `RoleNotAllowed`."""
+        frozen = next((placement.store for placement in brief.placements if placement.bucket == bucket), None)
+        if frozen is None:
+            return self._resolver.permitted(brief.role, bucket)
+        store = self._resolver.stores.get(frozen)
+        if store is None:
+            raise JobFailure(
+                "UnknownBucket", f"store {frozen!r}, where bucket {bucket!r} was found, is no longer in the settings"
+            )
+        if not brief.role.allows(store.name, bucket):
+            raise JobFailure(
+                "RoleNotAllowed", f"role {brief.role.name!r} may not touch bucket {bucket!r} on store {store.name!r}"
+            )
+        return store
+
+    def lane(self, brief: JobBrief, bucket: str) -> StoreLane:
+        """The lane for the bucket. Raises JobFailure as `place`, or `RoleNotAllowed` when the role has no keys there."""
+        store = self.place(brief, bucket)
+        credentials = brief.access.get(store.name)
+        if credentials is None:
+            raise JobFailure("RoleNotAllowed", f"role {brief.role.name!r} has no keys for store {store.name!r}")
+        key = (store.name, bucket, brief.account, brief.role.name)
+        with self._lock:
+            lane = self._lanes.get(key)
+            if lane is None or self._credentials[key] != credentials:
+                throttle = Throttle(store, clock=self._clock)
+                # Seeds the jitter of retries, nothing secret.
+                jitter = random.Random()  # noqa: S311
+                lane = StoreLane(S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=jitter), throttle)
+                self._lanes[key] = lane
+                self._credentials[key] = credentials
+            return lane
+
+    def store(self, brief: JobBrief, bucket: str) -> ObjectStore:
+        """The store for the bucket."""
+        return self.lane(brief, bucket).store
+
+
+def _share(store: Store, runners: int) -> Store:
+    return msgspec.structs.replace(store, in_flight_max=max(1, store.in_flight_max // max(1, runners)))

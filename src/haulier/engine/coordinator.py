@@ -1,0 +1,487 @@
+"""The coordinator: the one loop that moves jobs through their states, and owns every durable write of progress.
+
+A turn: take what the runners tell → turn it into entries → commit all entries of all jobs in one transaction (every 250 ms, or
+when something waits for it) → acknowledge → decide what each job needs next → hand chunks out. Handing out writes nothing;
+opening a chunk does, and comes before. Decisions are pure and live elsewhere (`lifecycle`, `scheduler`, `jobrun`).
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from haulier.core.chunk import Attempt
+from haulier.core.errors import JobFailure, Superseded, Unavailable
+from haulier.core.job import Failure, Job
+from haulier.core.lifecycle import ENDING, TERMINAL, JobEvent, JobStatus
+from haulier.core.ports import (
+    ChunkReleased,
+    ChunkSealed,
+    ChunksOpened,
+    ChunksStaged,
+    Clock,
+    Entry,
+    JobMoved,
+    JobStore,
+    SegmentAdded,
+    Spool,
+)
+from haulier.engine import frames
+from haulier.engine.briefs import Briefs
+from haulier.engine.jobrun import Held, JobRun
+from haulier.engine.port import Engine, FromRunner, Notice, RunnerJoined
+from haulier.engine.scheduler import Candidate, Standing, choose, standing
+
+COMMIT_SECONDS: Final = 0.25
+CHUNKS_PER_RUNNER: Final = 3
+"""Two run, so that the end of one does not leave the runner idle; the third is loaded meanwhile."""
+FILE_UNITS_PER_RUNNER: Final = 2
+LOSSES_MAX: Final = 5
+"""A chunk whose runner died so often fails its job: it would kill runners for ever."""
+REPORT_RETRY_SECONDS_MAX: Final = 300.0
+REPORT_GIVE_UP_MS: Final = 24 * 3600 * 1000
+FAILURE_JUDGED_FROM: Final = 1_000
+STOP_SECONDS: Final = 8.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Coordinator:
+    """Runs in a thread of its own between `start` and `stop`."""
+
+    def __init__(
+        self,
+        jobstore: JobStore,
+        engine: Engine,
+        spool: Spool,
+        briefs: Briefs,
+        clock: Clock,
+        *,
+        active_max: int = 32,
+        confirmation_days: float = 30,
+        crashed: Callable[[BaseException], None],
+    ) -> None:
+        """`crashed` is called when the loop ends by an error: the process should end then, for nothing moves any more."""
+        self._jobstore = jobstore
+        self._engine = engine
+        self._spool = spool
+        self._briefs = briefs
+        self._clock = clock
+        self._active_max = active_max
+        self._confirmation_ms = int(confirmation_days * 86_400_000)
+        self._crashed = crashed
+        self._epoch = 0
+        self._counter = 0
+        self._runs: dict[str, JobRun] = {}
+        self._runners: dict[str, int] = {}
+        self._entries: list[Entry] = []
+        self._urgent = False
+        self._heard: dict[str, int] = {}
+        self._acknowledged: dict[str, int] = {}
+        self._outdated_files: list[str] = []
+        self._committed_at = 0.0
+        self._reload = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
+        self._listener = threading.Thread(target=self._listen, name="changes", daemon=True)
+        self.problem: str | None = "starting"
+        """Why the coordinator makes no progress; None when all is well."""
+
+    def start(self) -> None:
+        """Take over from any earlier coordinator, bring up the runners and begin."""
+        self.take_over()
+        self._thread.start()
+        self._listener.start()
+
+    def take_over(self) -> None:
+        """Begin a new epoch, with runners of our own. A part of `start`; the simulation calls it, then `turn` by itself."""
+        self._epoch = self._jobstore.begin_epoch()
+        self._engine.start()
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the unfinished jobs again at the next turn: something was changed."""
+        self._reload.set()
+
+    def begin_stop(self) -> None:
+        """Let the runners end what is in flight; `stop` waits for it. From any thread, and from a signal handler."""
+        self._stopping.set()
+        self._engine.wake()
+
+    def stop(self) -> None:
+        """As `begin_stop`, then wait, commit what came of it, and end the runners. Takes STOP_SECONDS at most."""
+        self.begin_stop()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_SECONDS + 1)
+        self._engine.stop()
+
+    # -- the loop
+
+    def _listen(self) -> None:
+        changed = self._jobstore.changed()
+        while not self._stopping.is_set():
+            if changed(0.5):
+                self.reload()
+                self._engine.wake()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self.turn(COMMIT_SECONDS)
+            self._drain()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the process must not live on without its coordinator
+            self.problem = f"the coordinator ended by {type(error).__name__}"
+            _log.exception("coordinator ended")
+            self._crashed(error)
+
+    def turn(self, wait_seconds: float) -> None:
+        """One turn of the loop; waits so long for something to happen."""
+        for notice in self._engine.receive(0 if self._urgent else wait_seconds):
+            self._take(notice)
+        if self._urgent or (self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS):
+            self._commit()
+        if self._reload.is_set():
+            self._reload.clear()
+            self._read_jobs()
+        now = self._clock.monotonic()
+        order = standing([run.job for run in self._runs.values()], self._active_max)
+        for run in list(self._runs.values()):
+            self._reconcile(run, order, now)
+        if not self._urgent:
+            self._hand_out(order)
+
+    def _drain(self) -> None:
+        """Stop all chunks, and commit what comes of it."""
+        for runner in self._runners:
+            self._engine.send(runner, frames.Control(shutdown=True))
+        until = self._clock.monotonic() + STOP_SECONDS
+        while self._runners and self._clock.monotonic() < until:
+            for notice in self._engine.receive(0.1):
+                self._take(notice)
+            self._commit()
+
+    def _read_jobs(self) -> None:
+        found = {job.id: job for job in self._jobstore.unfinished()}
+        for job_id, job in found.items():
+            run = self._runs.get(job_id)
+            if run is None:
+                self._runs[job_id] = JobRun(job)
+            else:
+                run.job = job
+        for job_id in [job_id for job_id in self._runs if job_id not in found]:
+            self._forget(job_id)
+
+    def _forget(self, job_id: str) -> None:
+        """The job is terminal. Its runners may still hold something of it: they give it back, and nobody listens."""
+        run = self._runs.pop(job_id)
+        for runner in run.runners():
+            self._engine.send(runner, frames.Control(give_back=(job_id,)))
+
+    # -- what comes from the runners
+
+    def _take(self, notice: Notice) -> None:
+        if isinstance(notice, RunnerJoined):
+            self._runners[notice.runner] = 0
+            self._heard[notice.runner] = 0
+        elif isinstance(notice, FromRunner):
+            if notice.runner not in self._runners:
+                return
+            for event in notice.events.events:
+                self._take_event(event)
+            self._heard[notice.runner] = notice.events.first + len(notice.events.events) - 1
+        else:
+            self._lost(notice.runner, notice.reason)
+
+    def _lost(self, runner: str, reason: str) -> None:
+        self._runners.pop(runner, None)
+        self._heard.pop(runner, None)
+        if not self._stopping.is_set():
+            _log.warning("runner lost", runner=runner, reason=reason)
+        for run in self._runs.values():
+            for index in run.runner_lost(runner):
+                if run.losses[index] >= LOSSES_MAX:
+                    self._fail(run, "InternalError", f"the runner of chunk {index} died {LOSSES_MAX} times")
+
+    def _take_event(self, event: frames.Event) -> None:
+        if isinstance(event, frames.ChunkWritten):
+            self._chunk_written(event)
+        elif isinstance(event, frames.Flushed):
+            run = self._current(event.segment.job, event.segment.chunk, event.attempt)
+            if run is not None:
+                run.flushed(event.segment, event.horizon)
+                self._entries.append(SegmentAdded(segment=event.segment, horizon=event.horizon))
+        elif isinstance(event, frames.Sealed):
+            run = self._current(event.job, event.chunk, event.attempt)
+            if run is not None:
+                self._outdated_files += run.sealed(event.chunk, event.name, event.succeeded, event.failed)
+                self._entries.append(
+                    ChunkSealed(job=event.job, chunk=event.chunk, name=event.name, succeeded=event.succeeded, failed=event.failed)
+                )
+                self._urgent = self._urgent or run.unsealed == 0
+        elif isinstance(event, frames.GivenBack):
+            run = self._current(event.job, event.chunk, event.attempt)
+            if run is not None:
+                run.given_back(event.chunk, event.horizon)
+                self._entries.append(ChunkReleased(job=event.job, chunk=event.chunk, horizon=event.horizon))
+                self._urgent = self._urgent or not run.held
+        else:
+            self._file_unit_ended(event)
+
+    def _current(self, job_id: str, chunk: int, attempt: Attempt) -> JobRun | None:
+        """The run, if the event is of the attempt that holds the chunk now."""
+        run = self._runs.get(job_id)
+        return run if run is not None and run.is_current(chunk, attempt) else None
+
+    def _chunk_written(self, event: frames.ChunkWritten) -> None:
+        run = self._runs.get(event.chunk.job)
+        if run is None or run.file_unit is None or run.file_unit.attempt != event.attempt:
+            return
+        run.staging.append(event.chunk)
+        self._entries.append(ChunksStaged(job=event.chunk.job, chunks=(event.chunk,), first=len(run.staging) == 1))
+
+    def _file_unit_ended(self, event: frames.Prepared | frames.Delivered | frames.UnitFailed) -> None:
+        run = self._runs.get(event.job)
+        if run is None:
+            return
+        if isinstance(event, frames.UnitFailed) and (run.file_unit is None or run.file_unit.attempt != event.attempt):
+            self._chunk_failed(run, event)
+            return
+        if run.file_unit is None or run.file_unit.attempt != event.attempt:
+            return
+        run.file_unit = None
+        if isinstance(event, frames.Prepared):
+            due = run.job.confirmation_required and not run.job.confirmation_given
+            run.loaded = False
+            self._move(run, JobEvent.CONFIRMATION_DUE if due else JobEvent.PREPARED, total=event.total)
+        elif isinstance(event, frames.Delivered):
+            self._move(run, JobEvent.REPORTED)
+        else:
+            self._file_unit_failed(run, event)
+
+    def _chunk_failed(self, run: JobRun, event: frames.UnitFailed) -> None:
+        """A chunk that cannot be run (its file is broken, a bug): the job ends with the reason, unless the trouble is passing."""
+        index = next((index for index, held in run.held.items() if held.attempt == event.attempt), None)
+        if index is None:
+            return
+        if not event.passing:
+            self._fail(run, event.code, event.reason)
+        self._engine.send(run.held[index].runner, frames.Control(give_back=(event.job,)))
+        horizon = run.chunks[index].horizon
+        run.given_back(index, horizon)
+        self._entries.append(ChunkReleased(job=event.job, chunk=index, horizon=horizon))
+
+    def _file_unit_failed(self, run: JobRun, event: frames.UnitFailed) -> None:
+        ending = JobStatus(run.job.status) in ENDING
+        since = run.job.reporting_ms or self._clock.now_ms()
+        if event.passing or (ending and self._clock.now_ms() - since < REPORT_GIVE_UP_MS):
+            run.retries += 1
+            run.retry_at = self._clock.monotonic() + min(REPORT_RETRY_SECONDS_MAX, 2.0**run.retries)
+            _log.warning("unit will be tried again", job=run.job.id, code=event.code, reason=event.reason)
+            return
+        self._fail(run, event.code, event.reason)
+
+    # -- commits
+
+    def _move(self, run: JobRun, event: JobEvent, **facts: object) -> None:
+        self._entries.append(JobMoved(job=run.job.id, event=event, **facts))  # type: ignore[arg-type]
+        self._urgent = True
+
+    def _fail(self, run: JobRun, code: str, reason: str) -> None:
+        _log.warning("job fails", job=run.job.id, code=code, reason=reason)
+        self._move(run, JobEvent.FAILED, failure=Failure(code, reason))
+
+    def _commit(self) -> None:
+        """One transaction for all that happened; then the runners may forget it, and opened chunks may go out."""
+        self._committed_at = self._clock.monotonic()
+        if self._entries:
+            try:
+                jobs = self._jobstore.commit(self._epoch, self._entries)
+            except Unavailable as error:
+                # Nothing was acknowledged and nothing is lost: the same entries are committed later.
+                self.problem = f"progress cannot be stored: {error}"
+                _log.error("commit failed; trying again", error=str(error))
+                self._urgent = False
+                self._renew_leases()
+                self._stopping.wait(1.0)
+                return
+            except Superseded:
+                self.problem = "another coordinator has taken over"
+                raise
+            self._entries = []
+            self._refresh(jobs)
+            for run in self._runs.values():
+                run.opened()
+        self.problem = None
+        self._urgent = False
+        self._acknowledged = dict(self._heard)
+        self._renew_leases()
+        if self._outdated_files:
+            self._spool.delete(self._outdated_files)
+            self._outdated_files = []
+
+    def _renew_leases(self) -> None:
+        for runner in self._runners:
+            self._engine.send(runner, frames.Renew(acknowledged=self._acknowledged.get(runner, 0)))
+
+    def _refresh(self, jobs: Mapping[str, Job]) -> None:
+        for job_id, job in jobs.items():
+            run = self._runs.get(job_id)
+            if run is None:
+                continue
+            if job.status != run.job.status:
+                run.retries, run.retry_at = 0, 0.0
+                _log.info("job moved", job=job_id, status=job.status, was=run.job.status)
+            run.job = job
+            if JobStatus(job.status) in TERMINAL:
+                self._forget(job_id)
+
+    # -- what each job needs next
+
+    def _reconcile(self, run: JobRun, order: Standing, now: float) -> None:
+        status = JobStatus(run.job.status)
+        if self._urgent and any(isinstance(entry, JobMoved) and entry.job == run.job.id for entry in self._entries):
+            return  # a move of this job is under way
+        if status is JobStatus.NEW:
+            self._move(run, JobEvent.PICKED_UP)
+        elif status is JobStatus.PREPARING:
+            self._file_unit(run, now)
+        elif status is JobStatus.SUSPENDED:
+            self._confirm_or_expire(run)
+        elif status in (JobStatus.CANCELLING, JobStatus.FAILING, JobStatus.COMPLETING):
+            self._finish(run, now)
+        elif status in (JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED):
+            self._keep_running(run, status, order)
+
+    def _confirm_or_expire(self, run: JobRun) -> None:
+        if run.job.confirmation_given:  # it came while the manifest was being read
+            self._move(run, JobEvent.CONFIRMED)
+        elif self._clock.now_ms() - (run.job.suspended_ms or 0) > self._confirmation_ms:
+            days = self._confirmation_ms / 86_400_000
+            failure = Failure("ConfirmationTimeout", f"the job was not confirmed within {days:g} days")
+            self._move(run, JobEvent.EXPIRED, failure=failure)
+
+    def _keep_running(self, run: JobRun, status: JobStatus, order: Standing) -> None:
+        self._load(run)
+        may_run = run.job.id in order.may_run
+        if status is JobStatus.READY and may_run:
+            self._open(run)
+            self._move(run, JobEvent.STARTED)
+        elif status is JobStatus.ACTIVE:
+            self._keep_active(run, may_run)
+        elif status is JobStatus.PAUSING:
+            if not run.unsealed:
+                self._move(run, JobEvent.TASKS_DONE)
+            elif self._given_back(run):
+                self._move(run, JobEvent.DRAINED)
+        elif status is JobStatus.PAUSED and may_run and run.job.paused_by == "priority":
+            self._move(run, JobEvent.RELEASED)
+
+    def _keep_active(self, run: JobRun, may_run: bool) -> None:
+        job = run.job
+        if job.executed >= FAILURE_JUDGED_FROM and 2 * job.failed > job.executed:
+            self._fail(run, "FailureThresholdExceeded", f"{job.failed} of {job.executed} tasks failed, more than 50 %")
+        elif not run.unsealed:
+            self._move(run, JobEvent.TASKS_DONE)
+        elif not may_run:
+            self._move(run, JobEvent.HELD, paused_by="priority")
+        else:
+            self._open(run)
+
+    def _load(self, run: JobRun) -> None:
+        if not run.loaded:
+            run.load(self._jobstore.chunks(run.job.id), self._jobstore.segments(run.job.id))
+
+    def _open(self, run: JobRun) -> None:
+        """Keep enough chunks open for all runners; what is open beyond costs at most a HEAD a row after a crash."""
+        chosen = run.open(len(self._runners) * CHUNKS_PER_RUNNER, self._clock.now_ms())
+        if chosen:
+            self._entries.append(ChunksOpened(job=run.job.id, chunks=chosen, at_ms=self._clock.now_ms()))
+            self._urgent = self._urgent or not run.available
+
+    def _given_back(self, run: JobRun) -> bool:
+        """Ask the runners for the job's chunks; whether none is out any more."""
+        for runner in run.runners():
+            self._engine.send(runner, frames.Control(give_back=(run.job.id,)))
+        return not run.held
+
+    def _finish(self, run: JobRun, now: float) -> None:
+        if not self._given_back(run):
+            return
+        self._load(run)
+        job = run.job
+        undeliverable = job.failure is not None and job.failure.code == "ReportDeliveryFailed"
+        if not job.report.enabled or not job.executed or undeliverable:
+            self._move(run, JobEvent.REPORTED)
+        else:
+            self._file_unit(run, now)
+
+    def _file_unit(self, run: JobRun, now: float) -> None:
+        """Have the manifest prepared or the report written, by the runner that has the least to do."""
+        if run.file_unit is not None or now < run.retry_at or not self._runners:
+            return
+        busy = dict.fromkeys(self._runners, 0)
+        for other in self._runs.values():
+            if other.file_unit is not None and other.file_unit.runner in busy:
+                busy[other.file_unit.runner] += 1
+        runner = min(busy, key=lambda name: (busy[name], name))
+        if busy[runner] >= FILE_UNITS_PER_RUNNER:
+            return
+        try:
+            brief = self._briefs.brief(run.job)
+        except JobFailure as failure:
+            self._fail(run, failure.code, failure.reason)
+            return
+        attempt = self._attempt()
+        run.file_unit = Held(attempt, runner)
+        unit: frames.Unit
+        if JobStatus(run.job.status) is JobStatus.PREPARING:
+            run.staging = []
+            unit = frames.PrepareJob(attempt=attempt, job=run.job.id)
+        else:
+            chunks, segments = run.report_parts()
+            unit = frames.WriteReport(attempt=attempt, job=run.job.id, chunks=chunks, segments=segments)
+        self._engine.send(runner, frames.Submit(jobs=(brief,), units=(unit,)))
+
+    def _attempt(self) -> Attempt:
+        self._counter += 1
+        return Attempt(self._epoch, self._counter)
+
+    # -- handing out
+
+    def _hand_out(self, order: Standing) -> None:
+        """Fill every free place of every runner, one chunk at a time, by the scheduler's choice."""
+        load = dict.fromkeys(self._runners, 0)
+        for run in self._runs.values():
+            for held in run.held.values():
+                if held.runner in load:
+                    load[held.runner] += 1
+        while load:
+            runner = min(load, key=lambda name: (load[name], name))
+            if load[runner] >= CHUNKS_PER_RUNNER:
+                return
+            chosen = choose(self._candidates(order))
+            if chosen is None:
+                return
+            run = self._runs[chosen.job]
+            try:
+                brief = self._briefs.brief(run.job)
+            except JobFailure as failure:
+                self._fail(run, failure.code, failure.reason)
+                return
+            self._engine.send(runner, frames.Submit(jobs=(brief,), units=(run.hand_out(self._attempt(), runner),)))
+            load[runner] += 1
+
+    def _candidates(self, order: Standing) -> list[Candidate]:
+        return [
+            Candidate(
+                job=run.job.id,
+                account=run.job.account,
+                priority=run.job.priority,
+                created_ms=run.job.created_ms,
+                running=len(run.held),
+                available=run.available,
+            )
+            for run in self._runs.values()
+            if run.job.status == JobStatus.ACTIVE and run.job.id in order.may_run
+        ]

@@ -1,0 +1,97 @@
+"""Finishing: sealed outcome files (and segments of chunks that were stopped) → report files → the report's bucket.
+
+Every step can be repeated and gives the same bytes under the same names; `manifest.json` comes last, so a report is either
+there in full or not announced. Other bytes under one of our names are never overwritten.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from haulier.core.effects import Effect
+from haulier.core.errors import JobFailure, StoreError
+from haulier.core.ports import ObjectHead, ObjectPart, ObjectStore, Spool
+from haulier.engine.connections import Connections
+from haulier.engine.frames import Delivered, Event, JobBrief, WriteReport
+from haulier.reports import ReportFiles, manifest_json, manifest_md5, report_keys
+from haulier.spool import files
+
+READ_BACK_BYTES: Final = 8 << 20
+_CONTENT_TYPES: Final = {"csv": "text/csv", "json": "application/json"}
+Await = Callable[[Effect[Any]], Any]
+
+
+def write_report(
+    unit: WriteReport,
+    brief: JobBrief,
+    connections: Connections,
+    spool: Spool,
+    scratch: Path,
+    wait: Await,
+    put: Callable[[Event], None],
+) -> None:
+    """Write and deliver the report, then put Delivered. Raises JobFailure `ReportDeliveryFailed` (worth another try later)."""
+    report = brief.report
+    with tempfile.TemporaryDirectory(prefix="report-", dir=scratch) as folder:
+        written = ReportFiles(brief, Path(folder))
+        for chunk_table, outcomes in _pairs(unit, spool):
+            written.add(chunk_table, outcomes)
+        parts = written.finish()
+        try:
+            store = connections.store(brief, report.bucket)
+            for part in parts:
+                _deliver(store, report.bucket, part.key, part.path, part.md5, wait)
+            keys = report_keys(brief)
+            listing = manifest_json(brief, parts)
+            digest = manifest_md5(brief, listing)
+            _deliver(store, report.bucket, keys.manifest_md5, digest, _md5(digest), wait)
+            _deliver(store, report.bucket, keys.manifest, listing, _md5(listing), wait)
+        except StoreError as error:
+            raise JobFailure("ReportDeliveryFailed", f"the report could not be written to {report.bucket!r}: {error}") from error
+    put(Delivered(attempt=unit.attempt, job=unit.job))
+
+
+def _pairs(unit: WriteReport, spool: Spool) -> Iterator[tuple[pa.Table, pa.Table]]:
+    segments: dict[int, list[str]] = {}
+    for segment in unit.segments:
+        segments.setdefault(segment.chunk, []).append(segment.name)
+    for chunk in sorted(unit.chunks, key=lambda chunk: chunk.index):
+        names = [chunk.sealed_name] if chunk.sealed_name else segments.get(chunk.index, [])
+        if names:
+            outcomes = files.merge_outcomes([files.decode_outcomes(spool.read(name)) for name in names])
+            yield files.decode_chunk(spool.read(chunk.name)), outcomes
+
+
+def _deliver(store: ObjectStore, bucket: str, key: str, body: bytes | Path, md5: str, wait: Await) -> None:
+    """Put the object, unless it is there already; raises JobFailure when other bytes are there."""
+    name = key.encode()
+    size = body.stat().st_size if isinstance(body, Path) else len(body)
+    try:
+        head: ObjectHead = wait(store.head_object(bucket, name))
+    except StoreError as error:
+        if error.status != 404:
+            raise
+        wait(store.put_object(bucket, name, body, content_type=_CONTENT_TYPES.get(key.rpartition(".")[2], "text/plain")))
+        return
+    if head.size != size or (head.etag != md5 and _stored_md5(store, bucket, name, head.size, wait) != md5):
+        raise JobFailure("ReportDeliveryFailed", f"{key!r} in bucket {bucket!r} exists with other content and is not overwritten")
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _stored_md5(store: ObjectStore, bucket: str, key: bytes, size: int, wait: Await) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    position = 0
+    while position < size:
+        part: ObjectPart = wait(store.get_object(bucket, key, first=position, length=READ_BACK_BYTES))
+        if not part.data:
+            break
+        digest.update(part.data)
+        position += len(part.data)
+    return digest.hexdigest()

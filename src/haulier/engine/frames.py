@@ -1,0 +1,220 @@
+"""What coordinator and runners tell each other, as values in msgpack; the same frames travel over pipes and through Ray.
+
+Down: `Configure` once, then `Submit`, `Control` and `Renew`. Up: `Events`, at least one a second, as a sign of life. Events are
+numbered; a runner keeps each until a `Renew` acknowledges it, which also says that what the event carries is durable.
+"""
+
+import struct
+from typing import BinaryIO, Final
+
+import msgspec
+
+from haulier.core.accounts import Credentials, Role
+from haulier.core.chunk import Attempt, Chunk, Segment
+from haulier.core.job import Dialect, Manifest, OperationSpec, Placement, Report
+from haulier.core.placement import Store
+
+
+class JobBrief(msgspec.Struct, frozen=True, kw_only=True):
+    """What a runner must know of a job; `role` and `access` travel only in frames, never to disk."""
+
+    id: str
+    account: str
+    dialect: Dialect
+    manifest: Manifest
+    operation: OperationSpec
+    report: Report
+    placements: tuple[Placement, ...]
+    role: Role
+    """Its scope; the keys in it are left out."""
+    access: dict[str, Credentials]
+    """Store name → the credentials that this job acts with there."""
+    status: str
+    reporting_ms: int | None = None
+    tasks_max: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+
+class RunChunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Run the rows of a chunk that have no committed outcome."""
+
+    attempt: Attempt
+    job: str
+    chunk: Chunk
+    segments: tuple[Segment, ...]
+    """Committed: their rows are skipped, and merged when the chunk is sealed."""
+    doubt_below: int
+    """Positions below it without an outcome are in doubt; the others were never sent."""
+
+
+class PrepareJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Read the manifest and stage it."""
+
+    attempt: Attempt
+    job: str
+
+
+class WriteReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Write the completion report from the outcomes of these chunks."""
+
+    attempt: Attempt
+    job: str
+    chunks: tuple[Chunk, ...]
+    segments: tuple[Segment, ...]
+    """Of chunks that were not finished."""
+
+
+Unit = RunChunk | PrepareJob | WriteReport
+
+
+# -- down ---------------------------------------------------------------------------------------------------------------------
+
+
+class Configure(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The first frame of a runner's life."""
+
+    runner: str
+    runners: int
+    """How many share the stores' limits."""
+    stores: tuple[Store, ...]
+    spool: str
+    """The spool's folder."""
+    scratch: str
+    """A folder for temporary files."""
+
+
+class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Take these units; the briefs of their jobs are replaced by these."""
+
+    jobs: tuple[JobBrief, ...]
+    units: tuple[Unit, ...]
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Give the chunks of these jobs back: start no further request, let those in flight end, flush. `shutdown` = all jobs, then
+    the runner ends."""
+
+    give_back: tuple[str, ...] = ()
+    shutdown: bool = False
+
+
+class Renew(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Renews every lease, and acknowledges events up to and including this number."""
+
+    acknowledged: int
+
+
+Down = Configure | Submit | Control | Renew
+
+
+# -- up -----------------------------------------------------------------------------------------------------------------------
+
+
+class ChunkWritten(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Preparing: one more chunk lies in the spool."""
+
+    attempt: Attempt
+    chunk: Chunk
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Preparing has ended: the manifest has so many rows."""
+
+    attempt: Attempt
+    job: str
+    total: int
+
+
+class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A segment lies in the spool; `horizon` is asked for with it."""
+
+    attempt: Attempt
+    segment: Segment
+    horizon: int
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Every row of the chunk has its outcome in the named file."""
+
+    attempt: Attempt
+    job: str
+    chunk: int
+    name: str
+    succeeded: int
+    failed: int
+
+
+class GivenBack(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The chunk was stopped; what it did is in its segments. `horizon` is the first position never started."""
+
+    attempt: Attempt
+    job: str
+    chunk: int
+    horizon: int
+
+
+class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The report is where it belongs."""
+
+    attempt: Attempt
+    job: str
+
+
+class UnitFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The unit cannot be done. `code` is a FailureCode; `passing` = the same unit may succeed later."""
+
+    attempt: Attempt
+    job: str
+    code: str
+    reason: str
+    passing: bool = False
+
+
+Event = ChunkWritten | Prepared | Flushed | Sealed | GivenBack | Delivered | UnitFailed
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Events numbered from `first` on; empty = a sign of life."""
+
+    first: int
+    events: tuple[Event, ...]
+
+
+# -- carriage -----------------------------------------------------------------------------------------------------------------
+
+FRAME_BYTES_MAX: Final = 256 << 20
+_LENGTH: Final = struct.Struct(">I")
+_encode: Final = msgspec.msgpack.Encoder().encode
+_down: Final = msgspec.msgpack.Decoder(Down)
+_up: Final = msgspec.msgpack.Decoder(Events)
+
+
+def write_frame(stream: BinaryIO, frame: Down | Events) -> None:
+    """One frame, with its length in front. Raises OSError when the other side is gone."""
+    data = _encode(frame)
+    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def _read(stream: BinaryIO) -> bytes | None:
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    size: int = _LENGTH.unpack(head)[0]
+    if size > FRAME_BYTES_MAX:
+        raise ValueError(f"a frame of {size} bytes is beyond the limit of {FRAME_BYTES_MAX}")
+    data = stream.read(size)
+    return data if len(data) == size else None
+
+
+def read_down(stream: BinaryIO) -> Down | None:
+    """The next frame for a runner; None when the coordinator is gone."""
+    data = _read(stream)
+    return None if data is None else _down.decode(data)
+
+
+def read_up(stream: BinaryIO) -> Events | None:
+    """The next frame from a runner; None when the runner is gone."""
+    data = _read(stream)
+    return None if data is None else _up.decode(data)

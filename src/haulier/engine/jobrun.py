@@ -1,0 +1,153 @@
+"""What the coordinator holds in memory of one unfinished job: its chunks and where each of them is.
+
+Everything here can be rebuilt from the job store. It may be *ahead* of it by the entries of the commit under way; therefore
+nothing that depends on an entry (a handing-out, an acknowledgement) happens before the commit is done.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from haulier.core.chunk import FIRST_HORIZON, Attempt, Chunk, Segment
+from haulier.core.job import Job
+from haulier.engine.frames import RunChunk
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A unit that a runner has."""
+
+    attempt: Attempt
+    runner: str
+
+
+class JobRun:
+    """One unfinished job. `job` is as last read from the store."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.file_unit: Held | None = None
+        """The preparation or the report that runs now."""
+        self.retry_at: float = 0.0
+        """Monotonic time before which the file unit is not tried again."""
+        self.retries = 0
+        self.staging: list[Chunk] = []
+        """Chunks of the preparation that runs now."""
+        self.loaded = False
+        self.chunks: dict[int, Chunk] = {}
+        self.segments: dict[int, list[Segment]] = {}
+        self.held: dict[int, Held] = {}
+        self.losses: dict[int, int] = {}
+        """How often a chunk's runner died."""
+        self._closed: deque[int] = deque()
+        self._opening: list[int] = []
+        self._ready: deque[int] = deque()
+        self._doubt: dict[int, int] = {}
+        self.unsealed = 0
+
+    def load(self, chunks: Iterable[Chunk], segments: Iterable[Segment]) -> None:
+        """Take the ledger over from the store. Chunks that were opened by an earlier coordinator may have been handed out."""
+        self.loaded = True
+        self.chunks = {chunk.index: chunk for chunk in chunks}
+        self.segments = {}
+        for segment in segments:
+            self.segments.setdefault(segment.chunk, []).append(segment)
+        self._closed.clear()
+        self._ready.clear()
+        for chunk in self.chunks.values():
+            if chunk.sealed:
+                continue
+            if chunk.opened_ms is None:
+                self._closed.append(chunk.index)
+            else:
+                self._doubt[chunk.index] = chunk.horizon
+                self._ready.append(chunk.index)
+        self.unsealed = len(self._closed) + len(self._ready)
+
+    # -- opening and handing out
+
+    @property
+    def available(self) -> int:
+        """Chunks that can be handed out at once."""
+        return len(self._ready)
+
+    def open(self, want: int, now_ms: int) -> tuple[int, ...]:
+        """Choose chunks to open until `want` are open and not handed out; `opened` makes them available after the commit."""
+        chosen = []
+        while self._closed and len(self._ready) + len(self._opening) < want:
+            index = self._closed.popleft()
+            chunk = self.chunks[index]
+            self._doubt[index] = chunk.horizon
+            self.chunks[index] = msgspec.structs.replace(
+                chunk,
+                opened_ms=now_ms,
+                first_opened_ms=chunk.first_opened_ms if chunk.first_opened_ms is not None else now_ms,
+                horizon=min(chunk.rows, chunk.horizon + FIRST_HORIZON),
+            )
+            self._opening.append(index)
+            chosen.append(index)
+        return tuple(chosen)
+
+    def opened(self) -> None:
+        """The commit that opened chunks is done."""
+        self._ready.extend(self._opening)
+        self._opening.clear()
+
+    def hand_out(self, attempt: Attempt, runner: str) -> RunChunk:
+        """The next available chunk as a unit for the runner."""
+        index = self._ready.popleft()
+        self.held[index] = Held(attempt, runner)
+        return RunChunk(
+            attempt=attempt,
+            job=self.job.id,
+            chunk=self.chunks[index],
+            segments=tuple(self.segments.get(index, ())),
+            doubt_below=self._doubt[index],
+        )
+
+    # -- what runners tell
+
+    def is_current(self, chunk: int, attempt: Attempt) -> bool:
+        """Whether the chunk is held under this attempt: anything else is a late word of a lost runner."""
+        held = self.held.get(chunk)
+        return held is not None and held.attempt == attempt
+
+    def flushed(self, segment: Segment, horizon: int) -> None:
+        """A segment was written."""
+        self.segments.setdefault(segment.chunk, []).append(segment)
+        chunk = self.chunks[segment.chunk]
+        self.chunks[segment.chunk] = msgspec.structs.replace(chunk, horizon=max(chunk.horizon, horizon))
+
+    def sealed(self, index: int, name: str, succeeded: int, failed: int) -> list[str]:
+        """Every row has its outcome; returns the segment files that are needed no longer once this is committed."""
+        self.chunks[index] = msgspec.structs.replace(self.chunks[index], sealed_name=name, succeeded=succeeded, failed=failed)
+        del self.held[index]
+        self.unsealed -= 1
+        return [segment.name for segment in self.segments.pop(index, ())]
+
+    def given_back(self, index: int, horizon: int) -> None:
+        """The chunk was stopped cleanly; it is opened again before it goes out again."""
+        self.chunks[index] = msgspec.structs.replace(self.chunks[index], opened_ms=None, horizon=horizon)
+        del self.held[index]
+        self._closed.appendleft(index)
+
+    def runner_lost(self, runner: str) -> list[int]:
+        """Take back what the runner held: rows below the horizon are in doubt now. Returns the chunks."""
+        lost = [index for index, held in self.held.items() if held.runner == runner]
+        for index in lost:
+            del self.held[index]
+            self.losses[index] = self.losses.get(index, 0) + 1
+            self._doubt[index] = self.chunks[index].horizon
+            self._ready.appendleft(index)
+        if self.file_unit is not None and self.file_unit.runner == runner:
+            self.file_unit = None
+        return lost
+
+    def runners(self) -> set[str]:
+        """Who holds chunks of this job."""
+        return {held.runner for held in self.held.values()}
+
+    def report_parts(self) -> tuple[tuple[Chunk, ...], tuple[Segment, ...]]:
+        """What the report is made of."""
+        with_outcomes = tuple(chunk for chunk in self.chunks.values() if chunk.sealed or chunk.index in self.segments)
+        return with_outcomes, tuple(segment for segments in self.segments.values() for segment in segments)

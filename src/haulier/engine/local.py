@@ -1,0 +1,184 @@
+"""The engine on local child processes: one runner per process, frames over pipes.
+
+A child whose exit was waited for is lost for certain, so its chunks go out again at once. A child that is silent (frozen,
+swapped out) is killed after lease + grace. A child that lost its server ends by itself (`child.py`). Children of an earlier
+server are known by a lock that they hold: a new server waits for it.
+"""
+
+import contextlib
+import fcntl
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from haulier.core.chunk import GRACE_SECONDS, LEASE_SECONDS
+from haulier.core.errors import DataDirectoryBusy
+from haulier.core.placement import Store
+from haulier.engine.frames import Configure, Down, read_up, write_frame
+from haulier.engine.port import FromRunner, Notice, RunnerJoined, RunnerLost
+
+RESPAWN_SECONDS_MAX: Final = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+class _Child:
+    """One runner process, with a thread that reads its frames and one that writes them."""
+
+    def __init__(self, name: str, configure: Configure, notices: "queue.SimpleQueue[Notice | None]", lock: int) -> None:
+        self.name = name
+        self.heard_at = time.monotonic()
+        self._notices = notices
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("HAULIER_", "AWS_"))}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "haulier.engine.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            pass_fds=(lock,),
+        )
+        self._outbox: queue.SimpleQueue[Down | None] = queue.SimpleQueue()
+        self.send(configure)
+        threading.Thread(target=self._read, name=f"{name}-reader", daemon=True).start()
+        threading.Thread(target=self._write, name=f"{name}-writer", daemon=True).start()
+
+    def send(self, frame: Down) -> None:
+        """Queue a frame; never blocks on a frozen child."""
+        self._outbox.put(frame)
+
+    def kill(self) -> None:
+        """End it at once; its reader announces the loss."""
+        self.process.kill()
+
+    def _write(self) -> None:
+        stdin = self.process.stdin
+        assert stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            while (frame := self._outbox.get()) is not None:
+                write_frame(stdin, frame)  # type: ignore[arg-type]
+
+    def _read(self) -> None:
+        stdout = self.process.stdout
+        assert stdout is not None
+        self._notices.put(RunnerJoined(self.name))
+        with contextlib.suppress(OSError, ValueError):
+            while (events := read_up(stdout)) is not None:  # type: ignore[arg-type]
+                self.heard_at = time.monotonic()
+                self._notices.put(FromRunner(self.name, events))
+        self.process.kill()
+        code = self.process.wait()
+        self._outbox.put(None)
+        self._notices.put(RunnerLost(self.name, f"exit status {code}"))
+
+
+class LocalEngine:
+    """The Engine port on child processes."""
+
+    def __init__(self, data_dir: Path, stores: Sequence[Store], runners: int) -> None:
+        """`data_dir` holds the spool; `runners` is the number of processes."""
+        self._data_dir = data_dir
+        self._stores = tuple(stores)
+        self._count = runners
+        self._notices: queue.SimpleQueue[Notice | None] = queue.SimpleQueue()
+        self._children: dict[str, _Child] = {}
+        self._born = 0
+        self._deaths: list[float] = []
+        self._respawn_at: list[float] = []
+        self._lock = -1
+        self._stopped = False
+
+    def start(self) -> None:
+        """Wait until no runner of an earlier server lives, then start ours. Raises DataDirectoryBusy if one stays."""
+        self._lock = os.open(self._data_dir / "runners.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + LEASE_SECONDS + GRACE_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise DataDirectoryBusy(
+                        f"a runner of an earlier server still lives and holds {self._data_dir / 'runners.lock'}"
+                    ) from None
+                time.sleep(0.02)
+        for _ in range(self._count):
+            self._spawn()
+
+    def _spawn(self) -> None:
+        self._born += 1
+        name = f"local-{os.getpid()}-{self._born}"
+        scratch = self._data_dir / "tmp"
+        scratch.mkdir(mode=0o700, exist_ok=True)
+        configure = Configure(
+            runner=name,
+            runners=self._count,
+            stores=self._stores,
+            spool=str(self._data_dir / "spool"),
+            scratch=str(scratch),
+        )
+        self._children[name] = _Child(name, configure, self._notices, self._lock)
+
+    def send(self, runner: str, frame: Down) -> None:
+        """Queue a frame for the runner."""
+        child = self._children.get(runner)
+        if child is not None:
+            child.send(frame)
+
+    def wake(self) -> None:
+        """Let `receive` return."""
+        self._notices.put(None)
+
+    def receive(self, wait_seconds: float) -> Sequence[Notice]:
+        """What came; replaces lost children and kills silent ones on the way."""
+        self._look_after()
+        found: list[Notice] = []
+        try:
+            notice = self._notices.get(timeout=wait_seconds) if wait_seconds > 0 else self._notices.get_nowait()
+            while True:
+                if notice is not None:
+                    found.append(notice)
+                notice = self._notices.get_nowait()
+        except queue.Empty:
+            pass
+        for notice in found:
+            if isinstance(notice, RunnerLost):
+                self._bury(notice.runner)
+        return found
+
+    def _bury(self, name: str) -> None:
+        del self._children[name]
+        now = time.monotonic()
+        self._deaths = [death for death in self._deaths if now - death < 60] + [now]
+        # The first deaths are healed at once; a runner that cannot live is not started in a tight loop.
+        delay = 0.0 if len(self._deaths) <= 2 * self._count else min(RESPAWN_SECONDS_MAX, 0.5 * len(self._deaths))
+        self._respawn_at.append(now + delay)
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        for child in list(self._children.values()):
+            if now - child.heard_at > LEASE_SECONDS + GRACE_SECONDS:
+                _log.warning("runner is silent: killed", runner=child.name)
+                child.heard_at = now
+                child.kill()
+        due = [at for at in self._respawn_at if at <= now and not self._stopped]
+        for at in due:
+            self._respawn_at.remove(at)
+            self._spawn()
+
+    def stop(self) -> None:
+        """Kill what still lives, and wait for it."""
+        self._stopped = True
+        for child in self._children.values():
+            child.kill()
+            child.process.wait()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1

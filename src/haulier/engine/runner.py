@@ -1,0 +1,365 @@
+"""A runner: one process that runs units. The same class under pipes (`child.py`) and, later, under a Ray actor.
+
+Three kinds of thread: the driver's (requests, and all state of chunks), one that writes outcome files, and a few for
+units that read or write whole files (preparing, reporting, loading a chunk). Whoever carries frames calls `submit`,
+`control`, `renew` and `collect` from any other thread.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from haulier import operations
+from haulier.core.chunk import FLUSH_SECONDS, LEASE_SECONDS, Segment
+from haulier.core.effects import Effect
+from haulier.core.errors import HaulierError, JobFailure, SpoolError
+from haulier.core.ports import Clock, Driver, Spool, T
+from haulier.engine.chunkrun import ChunkRun, Outcomes, Rows
+from haulier.engine.connections import Connections
+from haulier.engine.finisher import write_report
+from haulier.engine.frames import (
+    Configure,
+    Control,
+    Event,
+    Events,
+    Flushed,
+    GivenBack,
+    JobBrief,
+    PrepareJob,
+    RunChunk,
+    Sealed,
+    Submit,
+    Unit,
+    UnitFailed,
+)
+from haulier.engine.preparer import prepare
+from haulier.spool import files
+
+IN_FLIGHT_MAX: Final = 1024
+"""Requests in flight on one runner, whatever the stores allow."""
+TICK_SECONDS: Final = 0.1
+DRAIN_SECONDS: Final = 6.0
+"""How long a shutdown waits for requests in flight; what still runs then is in doubt."""
+DISK_RETRY_SECONDS: Final = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Runner:
+    """Runs units and tells what became of them."""
+
+    def __init__(self, configure: Configure, *, clock: Clock, driver: Driver, spool: Spool, fenced: Callable[[], None]) -> None:
+        """`fenced` is called on the driver's thread when the lease ran out: it must end all requests at once."""
+        self.name = configure.runner
+        self._clock = clock
+        self._driver = driver
+        self._spool = spool
+        self._scratch = Path(configure.scratch)
+        self._fenced = fenced
+        self._connections = Connections(configure.stores, configure.runners, clock)
+        self._units = ThreadPoolExecutor(4, thread_name_prefix="unit")
+        self._briefs: dict[str, JobBrief] = {}
+        self._runs: list[ChunkRun] = []
+        self._loading = 0
+        self._giving_back: set[str] = set()
+        self._renewed = clock.monotonic()
+        self._shutdown_at: float | None = None
+        self._mailbox = Mailbox()
+        self._writer = Writer(spool, self._mailbox.put)
+        self._grants: deque[tuple[int, ChunkRun, int]] = deque()
+        self._horizons: dict[tuple[str, int], ChunkRun] = {}
+
+    # -- what the carrier of frames calls, from its threads
+
+    def submit(self, frame: Submit) -> None:
+        """Take units."""
+        for brief in frame.jobs:
+            self._briefs[brief.id] = brief
+        for unit in frame.units:
+            brief = self._briefs[unit.job]
+            if isinstance(unit, RunChunk):
+                self._driver.call(lambda unit=unit: self._begin(unit))  # type: ignore[misc]
+            self._units.submit(self._run_unit, unit, brief)
+
+    def control(self, frame: Control) -> None:
+        """Give chunks back, or all of them and end."""
+        self._driver.call(lambda: self._give_back(frame))
+
+    def renew(self, acknowledged: int) -> None:
+        """Renew the lease; events up to this number are durable."""
+        self._renewed = self._clock.monotonic()
+        for event in self._mailbox.acknowledge(acknowledged):
+            if isinstance(event, Flushed):
+                self._driver.call(lambda event=event: self._grant(event))  # type: ignore[misc]
+
+    def collect(self, wait_seconds: float) -> Events:
+        """Events that were not collected yet; waits so long for the first one."""
+        return self._mailbox.collect(wait_seconds)
+
+    def run(self) -> None:
+        """Be the driver's thread until shut down or fenced."""
+        self._driver.call(self._tick)
+        self._driver.run(self._turn)
+        self._units.shutdown(wait=False, cancel_futures=True)
+        self._writer.close()
+
+    # -- on the driver's thread
+
+    def _begin(self, unit: RunChunk) -> None:
+        self._loading += 1
+        self._giving_back.discard(unit.job)
+
+    def _add(self, run: ChunkRun) -> None:
+        self._loading -= 1
+        self._runs.append(run)
+        self._horizons[run.job, run.unit.chunk.index] = run
+        if run.job in self._giving_back or self._shutdown_at is not None:
+            run.stop()
+
+    def _turn(self) -> None:
+        if self._clock.monotonic() - self._renewed > LEASE_SECONDS:
+            _log.error("lease ran out: dropping all chunks", runner=self.name)
+            self._fenced()
+            return
+        room = IN_FLIGHT_MAX - self._driver.running
+        ended = False
+        for run in self._runs:
+            if room > 0:
+                room -= run.fill(room)
+            ended = ended or run.finished
+        if ended:
+            self._forget_finished()
+
+    def _forget_finished(self) -> None:
+        for run in self._runs:
+            if run.finished:
+                self._horizons.pop((run.job, run.unit.chunk.index), None)
+        self._runs = [run for run in self._runs if not run.finished]
+
+    def _tick(self) -> None:
+        for run in self._runs:
+            if run.flush_due(FLUSH_SECONDS):
+                run.flush()
+        if self._shutdown_at is not None:
+            self._end_if_drained(self._shutdown_at)
+        self._driver.later(TICK_SECONDS, self._tick)
+
+    def _end_if_drained(self, since: float) -> None:
+        self._forget_finished()
+        waited = self._clock.monotonic() - since
+        if (self._runs or self._loading) and waited < DRAIN_SECONDS:
+            return
+        for run in self._runs:
+            if run.flush_due(0):
+                run.flush()
+        self._writer.call(self._driver.stop)
+
+    def _grant(self, event: Flushed) -> None:
+        run = self._horizons.get((event.segment.job, event.segment.chunk))
+        if run is not None and run.unit.attempt == event.attempt:
+            run.granted(event.horizon)
+
+    def _give_back(self, frame: Control) -> None:
+        if frame.shutdown:
+            self._shutdown_at = self._clock.monotonic()
+        self._giving_back.update(frame.give_back)
+        for run in self._runs:
+            if frame.shutdown or run.job in self._giving_back:
+                run.stop()
+
+    # -- on a unit's thread
+
+    def _await(self, effect: Effect[T]) -> T:
+        return self._driver.submit(effect).result()
+
+    def _run_unit(self, unit: Unit, brief: JobBrief) -> None:
+        try:
+            if isinstance(unit, RunChunk):
+                self._load(unit, brief)
+            elif isinstance(unit, PrepareJob):
+                prepare(unit, brief, self._connections, self._spool, self._scratch, self._await, self._mailbox.put)
+            else:
+                write_report(unit, brief, self._connections, self._spool, self._scratch, self._await, self._mailbox.put)
+        except JobFailure as failure:
+            self._failed(unit, failure.code, failure.reason)
+        except (OSError, SpoolError, MemoryError) as error:
+            self._failed(unit, "InternalError", f"the spool cannot be used: {error}", passing=not isinstance(error, SpoolError))
+        except Exception as error:  # noqa: BLE001  # a unit's bug must end its job with a reason, never hang it
+            _log.exception("unit failed unexpectedly", unit=type(unit).__name__, job=unit.job)
+            self._failed(
+                unit, "InternalError", f"unexpected {type(error).__name__} in {type(unit).__name__}; see the server's log"
+            )
+
+    def _failed(self, unit: Unit, code: str, reason: str, *, passing: bool = False) -> None:
+        if isinstance(unit, RunChunk):
+            self._driver.call(self._load_failed)
+        self._mailbox.put(UnitFailed(attempt=unit.attempt, job=unit.job, code=code, reason=reason, passing=passing))
+
+    def _load_failed(self) -> None:
+        self._loading -= 1
+
+    def _load(self, unit: RunChunk, brief: JobBrief) -> None:
+        rows = _rows(files.decode_chunk(self._spool.read(unit.chunk.name)))
+        if len(rows.keys) != unit.chunk.rows:
+            raise SpoolError(unit.chunk.name, f"has {len(rows.keys)} rows, not {unit.chunk.rows}")
+        done = [
+            row - unit.chunk.first_row
+            for segment in unit.segments
+            for row in files.decode_outcomes(self._spool.read(segment.name)).column("row").to_pylist()
+        ]
+        run = ChunkRun(
+            unit,
+            rows,
+            done,
+            operations.load(brief.operation),
+            lambda bucket: self._connections.lane(brief, bucket),
+            driver=self._driver,
+            writer=self._writer,
+            clock=self._clock,
+        )
+        self._driver.call(lambda: self._add(run))
+
+
+def _rows(table: "files.Table") -> Rows:
+    buckets = table.column("bucket").combine_chunks()
+    names = buckets.dictionary.to_pylist()
+    return Rows(
+        [names[index] for index in buckets.indices.to_pylist()],
+        table.column("key").to_pylist(),
+        table.column("version").to_pylist(),
+        table.column("size").to_pylist(),
+        [None if etag is None else etag.decode() for etag in table.column("etag").to_pylist()],
+    )
+
+
+class Mailbox:
+    """Numbered events, kept until acknowledged, handed to the carrier once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()
+        self._kept: deque[tuple[int, Event]] = deque()
+        self._next = 1
+        self._collected = 0
+
+    def put(self, event: Event) -> None:
+        """Add an event; from any thread."""
+        with self._lock:
+            self._kept.append((self._next, event))
+            self._next += 1
+            self._lock.notify_all()
+
+    def collect(self, wait_seconds: float) -> Events:
+        """Those not collected yet."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._next - 1 > self._collected, wait_seconds)
+            first = self._collected + 1
+            found = tuple(event for number, event in self._kept if number >= first)
+            self._collected = self._next - 1
+            return Events(first=first, events=found)
+
+    def acknowledge(self, number: int) -> Iterator[Event]:
+        """Forget events up to the number, and return them."""
+        forgotten = []
+        with self._lock:
+            while self._kept and self._kept[0][0] <= number:
+                forgotten.append(self._kept.popleft()[1])
+        return iter(forgotten)
+
+
+class Writer:
+    """Writes outcome files in order on one thread (`chunkrun.OutcomeWriter`). A full disk is waited out: outcomes stay in
+    memory, and as no horizon moves, no further row starts."""
+
+    def __init__(self, spool: Spool, put: Callable[[Event], None]) -> None:
+        self._spool = spool
+        self._put = put
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._closing = threading.Event()
+
+    def segment(self, unit: RunChunk, sequence: int, outcomes: Outcomes, horizon: int) -> None:
+        """Write a segment, then its event."""
+        self._thread.submit(self._guarded, unit, lambda: self._segment(unit, sequence, outcomes, horizon))
+
+    def seal(self, unit: RunChunk, outcomes: Outcomes) -> None:
+        """Write the sealed file, then its event."""
+        self._thread.submit(self._guarded, unit, lambda: self._seal(unit, outcomes))
+
+    def give_back(self, unit: RunChunk, horizon: int) -> None:
+        """The event alone, behind the segments."""
+        event = GivenBack(attempt=unit.attempt, job=unit.job, chunk=unit.chunk.index, horizon=horizon)
+        self._thread.submit(self._put, event)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call it after all that was asked before."""
+        self._thread.submit(function)
+
+    def close(self) -> None:
+        """Finish what was asked, without waiting for a disk."""
+        self._closing.set()
+        self._thread.shutdown(wait=True)
+
+    def _guarded(self, unit: RunChunk, write: Callable[[], None]) -> None:
+        while True:
+            try:
+                return write()
+            except OSError as error:
+                _log.error("outcomes cannot be written; trying again", job=unit.job, error=str(error))
+                if self._closing.wait(DISK_RETRY_SECONDS):
+                    return None
+            except HaulierError as error:
+                return self._put(UnitFailed(attempt=unit.attempt, job=unit.job, code="InternalError", reason=str(error)))
+            except Exception:  # noqa: BLE001  # a bug here must end the job with a reason: the thread has nobody to tell
+                _log.exception("outcomes cannot be written", job=unit.job)
+                return self._put(
+                    UnitFailed(attempt=unit.attempt, job=unit.job, code="InternalError", reason="see the server's log")
+                )
+
+    def _segment(self, unit: RunChunk, sequence: int, outcomes: Outcomes, horizon: int) -> None:
+        chunk = unit.chunk
+        name = _name(unit, "segments", f"{chunk.index:08d}-{unit.attempt}-{sequence}")
+        self._spool.write(name, _encoded(outcomes))
+        segment = Segment(
+            job=unit.job,
+            chunk=chunk.index,
+            attempt=unit.attempt,
+            sequence=sequence,
+            name=name,
+            rows=len(outcomes),
+            failed=outcomes.failed,
+        )
+        self._put(Flushed(attempt=unit.attempt, segment=segment, horizon=horizon))
+
+    def _seal(self, unit: RunChunk, outcomes: Outcomes) -> None:
+        chunk = unit.chunk
+        tables = [files.decode_outcomes(self._spool.read(segment.name)) for segment in unit.segments]
+        tables.append(files.decode_outcomes(_encoded(outcomes)))
+        merged = files.merge_outcomes(tables)
+        if merged.num_rows != chunk.rows:
+            raise SpoolError(chunk.name, f"{merged.num_rows} outcomes for {chunk.rows} rows")
+        failed = sum(segment.failed for segment in unit.segments) + outcomes.failed
+        name = _name(unit, "sealed", f"{chunk.index:08d}-{unit.attempt}")
+        self._spool.write(name, files.encode_outcome_table(merged))
+        self._put(
+            Sealed(
+                attempt=unit.attempt,
+                job=unit.job,
+                chunk=chunk.index,
+                name=name,
+                succeeded=chunk.rows - failed,
+                failed=failed,
+            )
+        )
+
+
+def _name(unit: RunChunk, kind: str, file: str) -> str:
+    folder = unit.chunk.name.rsplit("/", 2)[0]
+    return f"{folder}/{kind}/{file}.arrow"
+
+
+def _encoded(outcomes: Outcomes) -> bytes | memoryview:
+    return files.encode_outcomes(outcomes.rows, outcomes.statuses, outcomes.codes, outcomes.messages, outcomes.in_doubt)

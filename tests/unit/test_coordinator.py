@@ -1,0 +1,384 @@
+"""The coordinator on a real SQLite job store, with runners that a test or a seed moves."""
+
+import random
+from collections import deque
+
+import pytest
+from unit.values import a_job
+
+from haulier.core.accounts import Account, Role, User
+from haulier.core.chunk import Chunk, Segment
+from haulier.core.lifecycle import TERMINAL, JobEvent, advance
+from haulier.engine import frames
+from haulier.engine.briefs import Briefs
+from haulier.engine.coordinator import Coordinator
+from haulier.engine.port import FromRunner, RunnerJoined, RunnerLost
+from haulier.jobstore import SqlJobStore
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now_ms(self):
+        return 1_700_000_000_000 + int(self.seconds * 1000)
+
+    def monotonic(self):
+        return self.seconds
+
+
+class Toy:
+    """A runner that does a little of one of its units whenever it is told to `step`."""
+
+    def __init__(self, name, world):
+        self.name, self.world = name, world
+        self.units = []
+        self.number = 1
+        self.stopping = set()
+        self.outbox = deque()
+
+    def take(self, frame):
+        if isinstance(frame, frames.Submit):
+            self.stopping -= {unit.job for unit in frame.units}
+            self.units += [(unit, {"done": self.world.rows_of(unit), "fresh": [], "sequence": 0}) for unit in frame.units]
+        elif isinstance(frame, frames.Control):
+            self.stopping |= set(frame.give_back) | ({unit.job for unit, _ in self.units} if frame.shutdown else set())
+
+    def say(self, event):
+        self.outbox.append(event)
+
+    def step(self, chance):
+        if not self.units:
+            return
+        unit, state = self.units[chance.randrange(len(self.units))]
+        ended = self.world.do(self, unit, state, chance)
+        if ended:
+            self.units.remove((unit, state))
+
+    def speak(self):
+        """The notice with what it has said since the last time."""
+        events = tuple(self.outbox)
+        self.outbox.clear()
+        first, self.number = self.number, self.number + len(events)
+        return FromRunner(self.name, frames.Events(first=first, events=events))
+
+
+class World:
+    """The engine port over toys, and the files they write. `effects` counts what was done to each row."""
+
+    def __init__(self, rows=40, chunk_rows=10):
+        self.rows, self.chunk_rows = rows, chunk_rows
+        self.files: dict[str, list[int]] = {}
+        self.effects: dict[int, int] = {}
+        self.reports = []
+        self.toys: dict[str, Toy] = {}
+        self.notices = deque()
+        self.born = 0
+        self.bad_rows = set()
+
+    # the engine port
+
+    def start(self):
+        self.toys = {}
+        self.notices.clear()
+        for _ in range(2):
+            self.spawn()
+
+    def spawn(self):
+        self.born += 1
+        name = f"toy-{self.born}"
+        self.toys[name] = Toy(name, self)
+        self.notices.append(RunnerJoined(name))
+
+    def send(self, runner, frame):
+        if runner in self.toys:
+            self.toys[runner].take(frame)
+
+    def receive(self, wait_seconds):
+        found = list(self.notices)
+        self.notices.clear()
+        return found
+
+    def wake(self):
+        pass
+
+    def stop(self):
+        self.toys = {}
+
+    # what seeds do
+
+    def kill(self, name):
+        toy = self.toys.pop(name)
+        self.notices.append(RunnerLost(name, "killed"))
+        self.spawn()
+        return toy
+
+    def rows_of(self, unit):
+        if not isinstance(unit, frames.RunChunk):
+            return set()
+        return {row for segment in unit.segments for row in self.files[segment.name]}
+
+    def do(self, toy, unit, state, chance):
+        if isinstance(unit, frames.PrepareJob):
+            for index, first in enumerate(range(0, self.rows, self.chunk_rows)):
+                rows = min(self.chunk_rows, self.rows - first)
+                name = f"acme/{unit.job}/chunks/{index}-{unit.attempt}"
+                toy.say(
+                    frames.ChunkWritten(
+                        attempt=unit.attempt, chunk=Chunk(job=unit.job, index=index, first_row=first, rows=rows, name=name)
+                    )
+                )
+            toy.say(frames.Prepared(attempt=unit.attempt, job=unit.job, total=self.rows))
+            return True
+        if isinstance(unit, frames.WriteReport):
+            names = [chunk.sealed_name for chunk in unit.chunks if chunk.sealed_name] + [s.name for s in unit.segments]
+            self.reports.append(sorted(row for name in names for row in self.files[name]))
+            toy.say(frames.Delivered(attempt=unit.attempt, job=unit.job))
+            return True
+        return self._run(toy, unit, state, chance)
+
+    def _run(self, toy, unit, state, chance):
+        chunk = unit.chunk
+        if unit.job in toy.stopping:
+            self._flush(toy, unit, state)
+            left = [row for row in range(chunk.rows) if chunk.first_row + row not in state["done"]]
+            toy.say(
+                frames.GivenBack(attempt=unit.attempt, job=unit.job, chunk=chunk.index, horizon=left[0] if left else chunk.rows)
+            )
+            return True
+        left = [row for row in range(chunk.first_row, chunk.first_row + chunk.rows) if row not in state["done"]]
+        for row in left[: chance.randint(1, 4)]:
+            self.effects[row] = self.effects.get(row, 0) + 1
+            state["done"].add(row)
+            state["fresh"].append(row)
+        if len(state["done"]) == chunk.rows:
+            name = f"acme/{unit.job}/sealed/{chunk.index}-{unit.attempt}"
+            self.files[name] = sorted(state["done"])
+            failed = len(self.bad_rows & state["done"])
+            toy.say(
+                frames.Sealed(
+                    attempt=unit.attempt, job=unit.job, chunk=chunk.index, name=name, succeeded=chunk.rows - failed, failed=failed
+                )
+            )
+            return True
+        if chance.random() < 0.5:
+            self._flush(toy, unit, state)
+        return False
+
+    def _flush(self, toy, unit, state):
+        if not state["fresh"]:
+            return
+        name = f"acme/{unit.job}/segments/{unit.chunk.index}-{unit.attempt}-{state['sequence']}"
+        self.files[name] = list(state["fresh"])
+        segment = Segment(
+            job=unit.job, chunk=unit.chunk.index, attempt=unit.attempt, sequence=state["sequence"], name=name,
+            rows=len(state["fresh"]), failed=len(self.bad_rows & set(state["fresh"])),
+        )  # fmt: skip
+        state["sequence"] += 1
+        state["fresh"].clear()
+        toy.say(frames.Flushed(attempt=unit.attempt, segment=segment, horizon=unit.chunk.rows))
+
+    # the spool port, as far as the coordinator uses it
+
+    def delete(self, names):
+        for name in names:
+            del self.files[name]
+
+
+def accounts(users=("admin",)):
+    user = User(account="acme", name="admin", access_key="AK", secret_key="SK", policy="admin")
+    return [Account(name="acme", users=(user,), roles=(Role(account="acme", name="batch", users=users),))]
+
+
+class Stage:
+    def __init__(self, tmp_path, world=None, users=("admin",)):
+        self.clock = Clock()
+        self.world = world or World()
+        self.jobstore = SqlJobStore.open(tmp_path / "haulier.db", self.clock)
+        self.users = users
+        self.crashes = []
+        self.restart()
+
+    def restart(self):
+        """A new coordinator, as after kill -9: the old one's memory and runners are gone."""
+        self.coordinator = Coordinator(
+            self.jobstore, self.world, self.world, Briefs(accounts(self.users), {}), self.clock, crashed=self.crashes.append
+        )
+        self.coordinator.take_over()
+
+    def turn(self):
+        self.clock.seconds += 0.3
+        self.coordinator.reload()
+        self.coordinator.turn(0)
+
+    def job(self, job_id=None):
+        return self.jobstore.get("acme", job_id or a_job().id)
+
+    def settle(self, chance=None, until=lambda job: job.status in TERMINAL, turns=400):
+        chance = chance or random.Random(1)
+        for _ in range(turns):
+            self.turn()
+            if until(self.job()):
+                return self.job()
+            for toy in list(self.world.toys.values()):
+                toy.step(chance)
+                self.world.notices.append(toy.speak())
+        raise AssertionError(f"not settled: {self.job()}")
+
+
+@pytest.fixture
+def stage(tmp_path):
+    stage = Stage(tmp_path)
+    yield stage
+    stage.jobstore.close()
+
+
+def with_report(**changes):
+    job = a_job(**changes)
+    job.report = type(job.report)(enabled=True, bucket="r", format="Report_CSV_20180820")
+    return job
+
+
+def test_a_job_goes_the_whole_way(stage):
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    job = stage.settle()
+    assert (job.status, job.total, job.succeeded, job.failed) == ("Complete", 40, 40, 0)
+    assert stage.world.reports == [list(range(40))]
+    assert set(stage.world.effects.values()) == {1}
+
+
+def test_segments_are_removed_once_their_chunk_is_sealed(stage):
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle()
+    stage.turn()
+    assert {name.split("/")[2] for name in stage.world.files} == {"sealed"}
+
+
+def test_confirmation_suspends_the_job_with_its_total_known(stage):
+    stage.jobstore.create(a_job(confirmation_required=True), unfinished_max=10)
+    job = stage.settle(until=lambda job: job.status == "Suspended")
+    assert (job.total, job.suspended_cause) == (40, "AwaitingConfirmation")
+    for _ in range(5):
+        stage.turn()
+    assert not stage.world.effects
+    stage.jobstore.change("acme", job.id, lambda job: advance(job, JobEvent.CONFIRMED, now_ms=stage.clock.now_ms()))
+    assert stage.settle().status == "Complete"
+
+
+def test_a_job_that_nobody_confirms_fails_after_30_days(stage):
+    stage.jobstore.create(a_job(confirmation_required=True), unfinished_max=10)
+    stage.settle(until=lambda job: job.status == "Suspended")
+    stage.clock.seconds += 31 * 86_400
+    job = stage.settle()
+    assert (job.status, job.failure.code) == ("Failed", "ConfirmationTimeout")
+
+
+def test_a_cancelled_job_reports_what_was_done_and_does_no_more(stage):
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    job = stage.settle(until=lambda job: job.executed > 0)
+    stage.jobstore.change("acme", job.id, lambda job: advance(job, JobEvent.CANCEL_REQUESTED, now_ms=stage.clock.now_ms()))
+    job = stage.settle()
+    assert job.status == "Cancelled"
+    assert stage.world.reports == [sorted(stage.world.effects)]
+    assert 0 < job.executed == len(stage.world.effects) < 40
+
+
+def test_a_job_whose_role_was_taken_away_fails_before_any_task(tmp_path):
+    stage = Stage(tmp_path, users=("somebody",))
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    job = stage.settle()
+    assert (job.status, job.failure.code, stage.world.effects) == ("Failed", "RoleNotAllowed", {})
+    stage.jobstore.close()
+
+
+def test_more_than_half_failed_of_a_thousand_fails_the_job(tmp_path):
+    world = World(rows=3_000, chunk_rows=100)
+    world.bad_rows = set(range(0, 3_000, 5)) | set(range(1, 3_000, 5)) | set(range(2, 3_000, 5))
+    stage = Stage(tmp_path, world)
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    job = stage.settle(turns=5_000)
+    assert (job.status, job.failure.code) == ("Failed", "FailureThresholdExceeded")
+    assert 1_000 <= job.executed < 3_000
+    assert len(stage.world.reports[0]) == job.executed
+    stage.jobstore.close()
+
+
+def test_a_higher_priority_pauses_the_lower_job_which_goes_on_by_itself(stage):
+    low = a_job(id="1" * 36, token="low", priority=1)
+    stage.jobstore.create(low, unfinished_max=10)
+    chance = random.Random(3)
+    for _ in range(6):
+        stage.turn()
+        for toy in list(stage.world.toys.values()):
+            toy.step(chance)
+            stage.world.notices.append(toy.speak())
+    stage.jobstore.create(a_job(token="high", priority=9), unfinished_max=10)
+    seen = set()
+    for _ in range(300):
+        stage.turn()
+        seen.add((stage.job(low.id).status, stage.job().status))
+        for toy in list(stage.world.toys.values()):
+            toy.step(chance)
+            stage.world.notices.append(toy.speak())
+        if stage.job(low.id).status == "Complete":
+            break
+    assert ("Paused", "Active") in seen
+    assert (stage.job().status, stage.job(low.id).status) == ("Complete", "Complete")
+    assert stage.job(low.id).succeeded == 40
+
+
+def test_a_chunk_that_kills_every_runner_fails_its_job(stage):
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    for _ in range(200):
+        stage.turn()
+        for name, toy in list(stage.world.toys.items()):
+            if any(isinstance(unit, frames.RunChunk) for unit, _ in toy.units):
+                stage.world.kill(name)
+            else:
+                toy.step(random.Random(1))
+                stage.world.notices.append(toy.speak())
+        if stage.job().status in TERMINAL:
+            break
+    assert (stage.job().status, stage.job().failure.code) == ("Failed", "InternalError")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_crashes_of_runners_and_coordinator_cost_no_row_and_double_none(tmp_path, seed):
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    stage = Stage(tmp_path, World(rows=chance.randint(1, 90), chunk_rows=chance.randint(1, 20)))
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    crashes = 0
+    dead: list[Toy] = []
+    counted = 0
+    for _ in range(3_000):
+        stage.turn()
+        job = stage.job()
+        assert counted <= job.executed <= stage.world.rows
+        counted = job.executed
+        if job.status in TERMINAL:
+            break
+        fate = chance.random() if crashes < 8 else 1.0
+        if fate < 0.03:
+            crashes += 1
+            dead.append(stage.world.kill(chance.choice(sorted(stage.world.toys))))
+        elif fate < 0.05:
+            crashes += 1
+            dead += stage.world.toys.values()
+            stage.restart()
+        if dead and chance.random() < 0.3:
+            late = chance.choice(dead)  # a word of a runner that was given up
+            late.step(chance)
+            stage.world.notices.append(late.speak())
+        for toy in list(stage.world.toys.values()):
+            if chance.random() < 0.7:
+                toy.step(chance)
+            if chance.random() < 0.7:
+                stage.world.notices.append(toy.speak())
+    job = stage.job()
+    rows = list(range(stage.world.rows))
+    assert (job.status, job.succeeded, job.failed, job.total) == ("Complete", len(rows), 0, len(rows))
+    assert stage.world.reports[-1] == rows
+    sealed = sorted(row for chunk in stage.jobstore.chunks(job.id) for row in stage.world.files[chunk.sealed_name])
+    assert sealed == rows
+    stage.jobstore.close()

@@ -1,0 +1,143 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haulier.core import arns
+from haulier.core.accounts import Account, Credentials, Role, User
+from haulier.core.chunk import CHUNK_ROWS_MAX, CHUNK_ROWS_MIN, FIRST_HORIZON, chunk_rows, next_horizon
+from haulier.core.errors import InvalidField, JobFailure, SettingsError
+from haulier.core.placement import Resolver, Store
+
+ACCOUNT = Account(name="acme", aws_account_id="123456789012", cos_uin="100000000001", cos_appid="1250000000")
+
+
+def store(name, **fields):
+    return Store(name=name, endpoint="http://127.0.0.1:1", **{"regions": (f"region-{name}",), **fields})
+
+
+# -- chunks
+
+
+def test_chunks_begin_small_and_grow_with_the_manifest():
+    assert [chunk_rows(rows) for rows in (0, 1_999, 2_000, 64_000, 128_000, 10**9)] == [500, 500, 1_000, 1_000, 2_000, 100_000]
+
+
+@given(st.integers(2_000, 10**12))
+def test_a_chunk_stays_within_its_bounds(rows):
+    assert CHUNK_ROWS_MIN <= chunk_rows(rows) <= CHUNK_ROWS_MAX
+
+
+def test_a_horizon_leaves_room_for_what_may_start_before_the_next_commit():
+    assert next_horizon(-1, 0, 0, 100_000) == FIRST_HORIZON
+    assert next_horizon(9_999, 64, 12_000, 100_000) == 22_000
+    assert next_horizon(9_999, 4_000, 0, 100_000) == 18_000
+    assert next_horizon(99_000, 64, 0, 100_000) == 100_000
+
+
+# -- resource names
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("arn:aws:s3:::bucket/a/b:c", ("bucket", "a/b:c", None)),
+        ("arn:aws-cn:s3:::bucket", ("bucket", None, None)),
+        ("arn:aws:s3:eu-west-1:123456789012:bucket/k", ("bucket", "k", "eu-west-1")),
+    ],
+)
+def test_an_s3_arn_is_taken_apart(text, expected):
+    found = arns.s3_resource(text, "x")
+    assert (found.bucket, found.key, found.region) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("qcs::cos:ap-chengdu:uid/1250000000:b-1250000000/a:b/c", ("b-1250000000", "a:b/c", "ap-chengdu", "1250000000")),
+        ("qcs::cos:ap-chengdu::b-1250000000", ("b-1250000000", None, "ap-chengdu", "1250000000")),
+    ],
+)
+def test_both_forms_of_a_cos_resource_are_taken_apart(text, expected):
+    found = arns.cos_resource(text, "x")
+    assert (found.bucket, found.key, found.region, found.owner) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "bucket", "arn:aws:s3:::", "arn:aws:iam::1:role/x", "arn:aws:s3:::b/", "arn:aws:s3:::-x/k"][:4]
+)
+def test_what_is_not_an_s3_arn_is_refused_by_its_path(text):
+    with pytest.raises(InvalidField, match=r"^Report\.Bucket: "):
+        arns.s3_resource(text, "Report.Bucket")
+
+
+def test_both_spellings_of_a_role_are_one_role():
+    assert arns.role_name("arn:aws:iam::123456789012:role/service/batch", ACCOUNT, "RoleArn") == "batch"
+    assert arns.role_name("qcs::cam::uin/100000000001:roleName/batch", ACCOUNT, "RoleArn") == "batch"
+
+
+@pytest.mark.parametrize(
+    "text", ["arn:aws:iam::999999999999:role/batch", "qcs::cam::uin/1:roleName/batch", "arn:aws:iam::123456789012:role/", "batch"]
+)
+def test_a_role_of_another_account_or_without_a_name_is_refused(text):
+    with pytest.raises(InvalidField, match="RoleArn"):
+        arns.role_name(text, ACCOUNT, "RoleArn")
+
+
+# -- placement
+
+
+def test_a_bucket_is_resolved_by_name_then_glob_then_region_then_default():
+    resolver = Resolver(
+        [
+            store("named", buckets=("logs",)),
+            store("globbed", buckets=("log*",)),
+            store("regional", regions=("eu",)),
+            store("main", default=True),
+        ]
+    )
+    assert resolver.resolve("logs", "eu").name == "named"
+    assert resolver.resolve("log-2", "eu").name == "globbed"
+    assert resolver.resolve("other", "eu").name == "regional"
+    assert resolver.resolve("other", "us").name == "main"
+
+
+def test_a_bucket_that_two_stores_claim_in_one_rank_belongs_to_none():
+    resolver = Resolver([store("a", buckets=("lo*",)), store("b", buckets=("log*",))])
+    with pytest.raises(JobFailure, match="matches the stores 'a' and 'b'"):
+        resolver.resolve("logs")
+
+
+def test_a_bucket_that_nobody_claims_is_unknown():
+    with pytest.raises(JobFailure) as caught:
+        Resolver([store("a", buckets=("x",))]).resolve("logs")
+    assert caught.value.code == "UnknownBucket"
+
+
+@pytest.mark.parametrize(
+    "stores",
+    [
+        [store("a", buckets=("x",)), store("b", buckets=("x",))],
+        [store("a", regions=("eu",)), store("b", regions=("eu",))],
+        [store("a", default=True), store("b", default=True)],
+    ],
+)
+def test_two_matches_of_one_rank_are_an_error_at_start(stores):
+    with pytest.raises(SettingsError, match=r"stores\.b\."):
+        Resolver(stores)
+
+
+def test_a_role_without_stores_or_buckets_allows_nothing():
+    assert not Role(account="acme", name="r").allows("main", "logs")
+    assert not Role(account="acme", name="r", stores=("main",)).allows("main", "logs")
+    assert Role(account="acme", name="r", stores=("main",), buckets=("lo*",)).allows("main", "logs")
+    with pytest.raises(JobFailure) as caught:
+        Resolver([store("main", default=True)]).permitted(Role(account="acme", name="r", buckets=("*",)), "logs")
+    assert caught.value.code == "RoleNotAllowed"
+
+
+def test_secrets_are_not_in_any_repr():
+    keys = Credentials("AK", "hush-1", "hush-2")
+    user = User(account="acme", name="u", access_key="AK", secret_key="hush-3", policy="admin")
+    role = Role(account="acme", name="r", keys={"main": keys})
+    account = Account(name="acme", users=(user,), roles=(role,))
+    assert "hush" not in repr([keys, user, role, account]) + str(keys)
