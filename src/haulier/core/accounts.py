@@ -1,7 +1,7 @@
 """Tenants: accounts, their users and roles, and the caller that a verified request speaks for."""
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -18,7 +18,8 @@ class Credentials(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Credentials({self.access_key!r}, …)"
 
-    __str__ = __repr__
+    def __rich_repr__(self) -> Iterator[str]:
+        yield self.access_key
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,9 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"User({self.account}/{self.name})"
+
+    def __rich_repr__(self) -> Iterator[str]:
+        yield self.name
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +58,9 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Role({self.account}/{self.name})"
+
+    def __rich_repr__(self) -> Iterator[str]:
+        yield self.name
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,10 +26,11 @@ class FileBody:
 class Request:
     """One signed HTTP request, ready to send; awaiting it gives an `Answer`, never an exception.
 
-    `headers` are `name: value` lines, the signature included; `url` is absolute. `ca_file` is used for https only.
+    `headers` are `name: value` lines, the signature included; `url` is absolute. `ca_file` is used for https only. `once`: the
+    transport must not repeat it by itself, not even when a kept connection closes before the first byte of the answer.
     """
 
-    __slots__ = ("body", "ca_file", "headers", "method", "timeout_seconds", "url")
+    __slots__ = ("body", "ca_file", "headers", "method", "once", "timeout_seconds", "url")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Request:
         *,
         ca_file: str | None = None,
         timeout_seconds: float = 60.0,
+        once: bool = False,
     ) -> None:
         self.method = method
         self.url = url
@@ -47,6 +49,7 @@ class Request:
         self.body = body
         self.ca_file = ca_file
         self.timeout_seconds = timeout_seconds
+        self.once = once
 
     def __await__(self) -> Generator[Self, Any, "Answer"]:
         return (yield self)  # type: ignore[no-any-return]

@@ -167,15 +167,17 @@ class StoreError(HaulierError):
     """A store's final refusal of one request.
 
     `status` is the HTTP status (0 when no answer came), `code` the store's error code or one of ours for empty error bodies,
-    `unknown` is true when the request may have been carried out although no answer says so.
+    `unknown` is true when the request may have been carried out although no answer says so; `since_ms` is then the earliest
+    moment it can have been, by the store's clock.
     """
 
-    def __init__(self, status: int, code: str, message: str, *, unknown: bool = False) -> None:
+    def __init__(self, status: int, code: str, message: str, *, unknown: bool = False, since_ms: int | None = None) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
         self.unknown = unknown
+        self.since_ms = since_ms
 
 
 class Superseded(HaulierError):
@@ -192,5 +194,5 @@ class SpoolError(HaulierError):
 
 def samples(values: Sequence[str], most: int = 3) -> str:
     """At most `most` values for a message, and how many more there are."""
-    shown = ", ".join(repr(value) for value in values[:most])
-    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
+    shown = "; ".join(values[:most])
+    return shown if len(values) <= most else f"{shown}; and {len(values) - most} more"

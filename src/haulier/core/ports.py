@@ -91,6 +91,8 @@ class JobMoved(msgspec.Struct, frozen=True, tag=True):
     suspended_cause: str | None = None
     failure: Failure | None = None
     paused_by: str | None = None
+    was: str | None = None
+    """The status from which the caller moves it: in any other the entry changes nothing, so repeating it is safe. None = any."""
 
 
 Entry = ChunksStaged | ChunksOpened | SegmentAdded | ChunkReleased | ChunkSealed | JobMoved
@@ -125,7 +127,7 @@ class JobStore(Protocol):
         ...
 
     def by_token(self, account: str, token: str) -> Job | None:
-        """The job that was created with the token."""
+        """The job that was created with the token, also when it was deleted meanwhile."""
         ...
 
     def list(self, query: ListQuery) -> Sequence[Job]:
@@ -138,8 +140,8 @@ class JobStore(Protocol):
         ...
 
     def delete(self, account: str, job_id: str) -> Job:
-        """Hide the job from get, list and by_token, and free its token; the coordinator still sees it until it is terminal.
-        Raises JobNotFound."""
+        """Hide the job from get and list; the coordinator still sees it until it is terminal, and its token stays in use until the
+        record is forgotten (decisions §5). Raises JobNotFound."""
         ...
 
     def changed(self) -> Callable[[float], bool]:
@@ -172,6 +174,14 @@ class JobStore(Protocol):
     def commit(self, epoch: int, entries: Sequence[Entry]) -> Mapping[str, Job]:
         """Apply the entries in order in one durable transaction; returns the jobs they name, as they are afterwards. Safe to repeat
         with the same entries. Raises Superseded."""
+        ...
+
+    def ended(self, since_ms: int, before_ms: int, limit: int) -> Sequence[Job]:
+        """Terminal jobs that ended in since_ms ≤ … < before_ms, deleted ones included, the longest ended first."""
+        ...
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Remove terminal jobs for good, with their ledger; ids of others are passed over."""
         ...
 
     def close(self) -> None:
@@ -290,12 +300,20 @@ class ObjectStore(Protocol):
         ...
 
     def delete_object(
-        self, bucket: str, key: bytes, version: bytes | None = None, *, if_match: str | None = None
+        self,
+        bucket: str,
+        key: bytes,
+        version: bytes | None = None,
+        *,
+        if_match: str | None = None,
+        bypass_governance: bool = False,
     ) -> Effect[Outcome]:
         """Delete one object or version; the status tells 204 or 200. A missing key is what the store says it is."""
         ...
 
-    def delete_objects(self, bucket: str, tasks: Sequence[Task]) -> Effect[Sequence[Outcome]]:
+    def delete_objects(
+        self, bucket: str, tasks: Sequence[Task], *, bypass_governance: bool = False
+    ) -> Effect[Sequence[Outcome]]:
         """DeleteObjects for at most 1,000 different (key, version) pairs; each key's own outcome, in order. A key the answer does not
         account for is asked about again, never assumed."""
         ...

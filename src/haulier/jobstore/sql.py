@@ -1,0 +1,243 @@
+"""The job store in SQL. Its promises stand in `core.ports.JobStore`; the suite in `haulier.testing.suites` holds it to them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, Select, SQLColumnExpression, and_, delete, func, insert, select, tuple_, union_all, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from haulier.core.chunk import Chunk, Segment
+from haulier.core.errors import JobNotFound, SettingsError, Superseded, TokenReused, TooManyJobs, Unavailable
+from haulier.core.job import Job
+from haulier.core.lifecycle import TERMINAL, JobStatus
+from haulier.core.ports import Clock, Entry, ListQuery
+from haulier.jobstore import books, rows, sqlite
+from haulier.jobstore.changes import Changes
+from haulier.jobstore.migrations import migrate
+from haulier.jobstore.tables import chunk, epoch, job, segment
+from haulier.jobstore.writer import Writer
+
+T = TypeVar("T")
+
+_FIXED: Final = ("id", "account", "token", "created_ms", "total", "succeeded", "failed")
+"""What `change` may not touch."""
+
+
+class SqlJobStore:
+    """Jobs and their ledger in an SQL database. Open it with `open`; safe to use from any thread."""
+
+    def __init__(self, writer: Writer, readers: Engine, clock: Clock) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._clock = clock
+        self._changes = Changes()
+
+    @classmethod
+    def open(cls, path: Path, clock: Clock) -> Self:
+        """The job store in the SQLite file at `path`, made or brought to the newest schema where needed.
+
+        The folder has to exist, and no other process may have the file open for writing (the caller holds a lock). Raises
+        SettingsError where the file cannot be used, was written by a newer version, or is something else.
+        """
+        writing = sqlite.writing_engine(path)
+        try:
+            with writing.begin() as connection:
+                migrate(connection, str(path))
+        except (SQLAlchemyError, OSError) as error:
+            raise SettingsError("server.data_dir", f"{path} cannot be used as database: {error}") from error
+        writer = Writer(writing, is_fatal=sqlite.cannot_now, at_close=sqlite.checkpoint)
+        return cls(writer, sqlite.reading_engine(path), clock)
+
+    # -- for the API
+
+    def create(self, job: Job, *, unfinished_max: int) -> None:
+        """Store a new job, unless its token is in use or its account has `unfinished_max` jobs that are not terminal."""
+        self._write(lambda connection: _create(connection, job, unfinished_max))
+        self._changes.tell()
+
+    def get(self, account: str, job_id: str) -> Job:
+        """The job, if the account has it."""
+        with self._read() as connection:
+            return _visible(connection, account, job_id)
+
+    def by_token(self, account: str, token: str) -> Job | None:
+        """The job that was created with the token, also when it is hidden."""
+        with self._read() as connection:
+            found = connection.execute(_jobs().where(job.c.account == account, job.c.token == token))
+            row = found.first()
+        return None if row is None else rows.job_of(row)
+
+    def list(self, query: ListQuery) -> Sequence[Job]:
+        """One page."""
+        with self._read() as connection:
+            return [rows.job_of(row) for row in connection.execute(_page(query))]
+
+    def change(self, account: str, job_id: str, change: Callable[[Job], Job]) -> Job:
+        """Read, change and write in one transaction. Raises ValueError where `change` touches what it may not."""
+
+        def work(connection: Connection) -> Job:
+            before = _visible(connection, account, job_id)
+            fixed = [getattr(before, name) for name in _FIXED]
+            after = change(before)
+            touched = [name for name, value in zip(_FIXED, fixed, strict=True) if getattr(after, name) != value]
+            if touched:
+                raise ValueError(f"job {job_id}: {', '.join(touched)} cannot be changed")
+            connection.execute(update(job).where(job.c.id == job_id).values(rows.job_row(after)))
+            return after
+
+        after = self._write(work)
+        self._changes.tell()
+        return after
+
+    def delete(self, account: str, job_id: str) -> Job:
+        """Hide the job; its token stays in use until it is forgotten."""
+        now_ms = self._clock.now_ms()
+
+        def work(connection: Connection) -> Job:
+            hidden = _visible(connection, account, job_id)
+            connection.execute(update(job).where(job.c.id == job_id).values(deleted_ms=now_ms))
+            return hidden
+
+        hidden = self._write(work)
+        self._changes.tell()
+        return hidden
+
+    def changed(self) -> Callable[[float], bool]:
+        """Waits for `create`, `change` or `delete` in this process."""
+        return self._changes.listener()
+
+    # -- for the coordinator
+
+    def begin_epoch(self) -> int:
+        """Take over."""
+        return self._write(_begin_epoch)
+
+    def unfinished(self) -> Sequence[Job]:
+        """All jobs that are not terminal, oldest first."""
+        with self._read() as connection:
+            found = connection.execute(_jobs().where(job.c.ended_ms.is_(None)).order_by(job.c.created_ms, job.c.id))
+            return [rows.job_of(row) for row in found]
+
+    def find(self, job_ids: Iterable[str]) -> Mapping[str, Job]:
+        """Jobs by id; unknown ids are left out."""
+        with self._read() as connection:
+            return books.find_jobs(connection, job_ids)
+
+    def chunks(self, job_id: str) -> Sequence[Chunk]:
+        """The job's ledger, by index."""
+        with self._read() as connection:
+            found = connection.execute(select(*rows.chunk_columns).where(chunk.c.job == job_id).order_by(chunk.c.index))
+            return [rows.chunk_of(row) for row in found]
+
+    def segments(self, job_id: str) -> Sequence[Segment]:
+        """Committed segments of the job's open chunks, in order of commit."""
+        with self._read() as connection:
+            found = connection.execute(select(*rows.segment_columns).where(segment.c.job == job_id).order_by(segment.c.id))
+            return [rows.segment_of(row) for row in found]
+
+    def ended(self, since_ms: int, before_ms: int, limit: int) -> Sequence[Job]:
+        """Terminal jobs, the longest ended first."""
+        found = _jobs().where(job.c.ended_ms >= since_ms, job.c.ended_ms < before_ms).order_by(job.c.ended_ms, job.c.id).limit(limit)
+        with self._read() as connection:
+            return [rows.job_of(row) for row in connection.execute(found)]
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Remove terminal jobs with their ledger."""
+        gone = delete(job).where(job.c.id.in_(list(job_ids)), job.c.ended_ms.is_not(None))
+        self._write(lambda connection: connection.execute(gone))
+
+    def commit(self, epoch: int, entries: Sequence[Entry]) -> Mapping[str, Job]:
+        """Apply the entries in one durable transaction; jobs that do not exist are left out of the answer.
+
+        Raises Superseded, or ValueError where an entry contradicts the ledger (more outcomes than rows, say): a defect of the
+        caller, of which nothing is kept.
+        """
+        now_ms = self._clock.now_ms()
+
+        def work(connection: Connection) -> Mapping[str, Job]:
+            _check_epoch(connection, epoch)
+            ledger = books.load(connection, entries, now_ms=now_ms)
+            ledger.apply(entries)
+            books.save(connection, ledger)
+            return ledger.jobs
+
+        return self._write(work)
+
+    def close(self) -> None:
+        """Finish what is queued, then close. The writer's connection goes last, for the last one to close does a checkpoint."""
+        self._readers.dispose()
+        self._writer.close()
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        try:
+            return self._writer.run(work)
+        except IntegrityError as error:
+            raise ValueError(f"the job store refuses what must never be true: {error.orig}") from error
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        try:
+            with self._readers.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            if sqlite.cannot_now(error):
+                raise Unavailable(f"The job store cannot be read now: {error}") from error
+            raise
+
+
+def _jobs() -> Select[tuple[object, ...]]:
+    return select(*rows.job_columns)
+
+
+def _visible(connection: Connection, account: str, job_id: str) -> Job:
+    found = _jobs().where(job.c.id == job_id, job.c.account == account, job.c.deleted_ms.is_(None))
+    row = connection.execute(found).first()
+    if row is None:
+        raise JobNotFound(job_id)
+    return rows.job_of(row)
+
+
+def _create(connection: Connection, new: Job, unfinished_max: int) -> None:
+    same_token = (job.c.account == new.account, job.c.token == new.token)
+    earlier = connection.execute(select(job.c.id).where(*same_token)).scalar()
+    if earlier is not None:
+        raise TokenReused(new.token, earlier)
+    unfinished = select(func.count()).select_from(job).where(job.c.account == new.account, job.c.ended_ms.is_(None))
+    if connection.execute(unfinished).scalar_one() >= unfinished_max:
+        raise TooManyJobs(f"Account {new.account!r} has {unfinished_max} unfinished jobs, the most it may have.")
+    connection.execute(insert(job), rows.job_row(new))
+
+
+def _page(query: ListQuery) -> Select[tuple[object, ...]]:
+    """One statement, so that a job which moves meanwhile is neither missed nor seen twice. Each status is walked along the index
+    in the order asked for and stops after `limit` jobs, so that a page costs the same however many jobs there are."""
+    direction = "desc" if query.newest_first else "asc"
+
+    def order(*columns: SQLColumnExpression[object]) -> Iterator[SQLColumnExpression[object]]:
+        return (getattr(column, direction)() for column in columns)
+
+    def walk(status: str) -> Select[tuple[str]]:
+        wanted = [job.c.account == query.account, job.c.status == status, job.c.deleted_ms.is_(None)]
+        if query.after is not None:
+            place, after = tuple_(job.c.created_ms, job.c.id), tuple_(*query.after)
+            wanted.append(place < after if query.newest_first else place > after)
+        if query.created_since_ms is not None and status in TERMINAL:
+            wanted.append(job.c.created_ms >= query.created_since_ms)
+        walked = select(job.c.id).where(and_(*wanted)).order_by(*order(job.c.created_ms, job.c.id)).limit(query.limit)
+        return select(walked.subquery().c.id)
+
+    ids = union_all(*(walk(status) for status in sorted(query.statuses or JobStatus)))
+    return _jobs().where(job.c.id.in_(ids)).order_by(*order(job.c.created_ms, job.c.id)).limit(query.limit)
+
+
+def _begin_epoch(connection: Connection) -> int:
+    connection.execute(update(epoch).values(epoch=epoch.c.epoch + 1))
+    return int(connection.execute(select(epoch.c.epoch)).scalar_one())
+
+
+def _check_epoch(connection: Connection, mine: int) -> None:
+    current = connection.execute(select(epoch.c.epoch)).scalar_one()
+    if mine != current:
+        raise Superseded(f"Epoch {mine} has ended: the current one is {current}.")
