@@ -1,1 +1,90 @@
-"""Who signed the request: SigV4, COS q-sign, and what the caller may do."""
+"""Who signed the request: SigV4, COS q-sign, and what the caller may do.
+
+`Authenticator` is the only way to a `Caller`. An unknown form of authentication is refused: there is no branch that lets a
+request through unverified.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from haulier.api.auth import qsign, sigv4
+from haulier.api.auth.policy import allowed
+from haulier.api.auth.qsign import HttpPolicy
+from haulier.api.auth.request import RawRequest, Verified
+from haulier.core.accounts import Account, Caller, User
+from haulier.core.errors import AccessRefused, InvalidField, SettingsError
+from haulier.core.ports import Clock
+
+__all__ = ["Authenticator", "HttpPolicy", "RawRequest", "Verified", "allowed"]
+
+COS_SIGNATURE_SECONDS_MAX: Final = 86_400
+_ACCOUNT_HOST: Final = re.compile(rb"([0-9]{12})\.")
+
+
+class Authenticator:
+    """Finds the caller of a request. Holds the accounts as they were at start."""
+
+    def __init__(
+        self,
+        accounts: Sequence[Account],
+        clock: Clock,
+        *,
+        default_region: str = "us-east-1",
+        cos_http: HttpPolicy = "loopback",
+        cos_signature_seconds_max: int = COS_SIGNATURE_SECONDS_MAX,
+    ) -> None:
+        """`default_region` stands for COS requests whose host names none. Raises SettingsError when two users share a key."""
+        self._clock = clock
+        self._default_region = default_region
+        self._cos_http: HttpPolicy = cos_http
+        self._cos_signature_seconds_max = cos_signature_seconds_max
+        self._users: dict[str, tuple[Account, User]] = {}
+        for account in accounts:
+            for number, user in enumerate(account.users):
+                if user.access_key in self._users:
+                    path = f"accounts.{account.name}.users[{number}].access_key"
+                    raise SettingsError(path, f"{user.access_key!r} is the key of another user already")
+                self._users[user.access_key] = (account, user)
+
+    def authenticate_s3(self, request: RawRequest) -> Caller:
+        """The caller of a request to the S3 wire.
+
+        Raises AccessRefused and its kin, BadDigest, InvalidDigest.
+        """
+        verified = sigv4.verify(request, self._lookup, self._clock.now_ms() / 1000)
+        account, user = self._users[verified.access_key]
+        named = request.needed(b"x-amz-account-id")
+        if account.aws_account_id is None or named != account.aws_account_id.encode("utf-8"):
+            raise AccessRefused("x-amz-account-id does not name the caller's account.")
+        prefix = _ACCOUNT_HOST.match(request.needed(b"host"))
+        if prefix is not None and prefix[1] != named:
+            raise AccessRefused("The account in the host name is not the one in x-amz-account-id.")
+        return Caller(account, user, "s3control", verified.region)
+
+    def authenticate_cos(self, request: RawRequest) -> Caller:
+        """The caller of a request to the COS wire.
+
+        Raises AccessRefused and its kin, BadDigest, InvalidDigest; InvalidField when x-cos-appid is missing or empty.
+        """
+        verified = qsign.verify(
+            request,
+            self._lookup,
+            self._clock.now_ms() / 1000,
+            max_seconds=self._cos_signature_seconds_max,
+            http_policy=self._cos_http,
+        )
+        account, user = self._users[verified.access_key]
+        appid = request.one(b"x-cos-appid")
+        if not appid:
+            raise InvalidField("x-cos-appid", "the header is missing or empty")
+        if account.cos_appid is None or appid != account.cos_appid.encode("utf-8"):
+            raise AccessRefused("x-cos-appid does not name the caller's account.")
+        host = qsign.CONTROL_HOST.match(request.needed(b"host"))
+        if host is not None and (account.cos_uin is None or host[1] != account.cos_uin.encode("utf-8")):
+            raise AccessRefused("The UIN in the host name is not the caller's account.")
+        return Caller(account, user, "cos", verified.region or self._default_region)
+
+    def _lookup(self, access_key: str) -> User | None:
+        found = self._users.get(access_key)
+        return found[1] if found is not None else None

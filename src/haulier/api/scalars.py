@@ -1,0 +1,78 @@
+"""Text of the wire as values: integers, booleans, times and strings, read more strictly than Python would."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final
+
+from haulier.api.shapes import Shape
+from haulier.core.errors import InvalidField, NotImplementedHere
+
+_BLANK: Final = " \t\r\n"
+_DIGITS: Final = {"integer": re.compile(r"(-?)[0-9]{1,10}"), "long": re.compile(r"(-?)[0-9]{1,19}")}
+_LARGEST: Final = {"integer": 2**31 - 1, "long": 2**63 - 1}
+_UNIX: Final = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
+_ISO: Final = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|([+-])([0-9]{2}):?([0-9]{2}))"
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse(shape: Shape, text: str, path: str) -> Any:
+    """The value that the text stands for. Raises InvalidField naming `path`, NotImplementedHere for kinds of newer models."""
+    if shape.kind == "string":
+        return text.strip(_BLANK) if shape.trim else text
+    trimmed = text.strip(_BLANK)
+    if shape.kind in _DIGITS:
+        return _integer(shape, trimmed, path)
+    if shape.kind == "boolean":
+        return _boolean(trimmed, path)
+    if shape.kind == "timestamp":
+        milliseconds = _milliseconds(trimmed, path)
+        return milliseconds // 1000 if shape.unix_seconds else milliseconds
+    raise NotImplementedHere(path, f"is of type {shape.kind}, which this version does not know")
+
+
+def _integer(shape: Shape, text: str, path: str) -> int:
+    found = _DIGITS[shape.kind].fullmatch(text)
+    signed_allowed = shape.least is None or shape.least < 0
+    if found is None or (found[1] and not signed_allowed):
+        raise InvalidField(path, f"{text[:40]!r} is not a whole number{_range(shape)}")
+    value = int(text)
+    if abs(value) > _LARGEST[shape.kind]:
+        raise InvalidField(path, f"{text!r} is too large{_range(shape)}")
+    return value
+
+
+def _range(shape: Shape) -> str:
+    least, most = shape.least, shape.most
+    if least is not None and most is not None:
+        return f" from {least} to {most}"
+    return f" from {least}" if least is not None else ""
+
+
+def _boolean(text: str, path: str) -> bool:
+    value = {"true": True, "false": False}.get(text.lower() if text.isascii() else text)
+    if value is None:
+        raise InvalidField(path, f"{text[:40]!r} is neither true nor false")
+    return value
+
+
+def _milliseconds(text: str, path: str) -> int:
+    if unix := _UNIX.fullmatch(text):
+        return int(unix[1]) * 1000 + _thousandths(unix[2])
+    found = _ISO.fullmatch(text)
+    if found:
+        year, month, day, hour, minute, second, fraction, sign, hours, minutes = found.groups()
+        offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+        try:
+            zone = timezone(-offset if sign == "-" else offset)
+            moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=zone)
+        except ValueError:
+            pass
+        else:
+            return (moment - _EPOCH) // timedelta(milliseconds=1) + _thousandths(fraction)
+    raise InvalidField(path, f"{text[:40]!r} is not a time; write 2030-01-02T03:04:05Z or Unix seconds")
+
+
+def _thousandths(fraction: str | None) -> int:
+    return int(f"{fraction or '':0<3}"[:3])
