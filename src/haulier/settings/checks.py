@@ -1,0 +1,218 @@
+"""What must hold beyond the type of each key: forms, groups of keys, names that refer to each other. All raise SettingsError."""
+
+import ipaddress
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from haulier.core.errors import SettingsError
+from haulier.settings.reader import not_usable
+from haulier.settings.tables import AccountSettings, EngineSettings, RoleSettings, ServerSettings, StoreSettings, UserSettings
+
+_DIGITS: Final = re.compile(r"[0-9]{1,20}")
+_AWS_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_PATTERN: Final = re.compile(r"[A-Za-z0-9._*?\[\]!-]{1,255}")
+_REGION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+_WORD: Final = re.compile(r"[!-~]{1,4096}")
+"""What may stand in a header; session tokens are long."""
+# A key id of a caller stands in the credential scope of SigV4 and in a list of k=v&… in q-sign.
+_CALLER_KEY: Final = re.compile(r"[A-Za-z0-9._+=@:-]{1,128}")
+_PRINCIPAL: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
+_POLICIES: Final = ("admin", "operator", "viewer")
+
+
+def check_server(server: ServerSettings) -> None:
+    """`[server]`."""
+    host, port = _host_and_port(server.listen, "server.listen")
+    if (server.tls_certificate is None) != (server.tls_key is None):
+        missing = "tls_key" if server.tls_key is None else "tls_certificate"
+        raise SettingsError(f"server.{missing}", "is missing: tls_certificate and tls_key go together")
+    _check_readable(server.tls_certificate, "server.tls_certificate")
+    _check_readable(server.tls_key, "server.tls_key")
+    if server.tls_key is None and not server.allow_plain_http and not _is_loopback(host):
+        raise SettingsError(
+            "server.listen",
+            f"{host} port {port} is beyond loopback and would speak plain HTTP: set tls_certificate and tls_key, "
+            "or allow_plain_http = true where something else protects the way",
+        )
+    if server.trusted_proxies:
+        raise not_usable("server.trusted_proxies", "forwarding headers are not read, so leave the array empty")
+    if server.data_dir.exists() and not server.data_dir.is_dir():
+        raise SettingsError("server.data_dir", f"{server.data_dir} is not a folder")
+
+
+def check_engine(engine: EngineSettings) -> None:
+    """`[engine]`."""
+    if engine.kind == "ray":
+        raise not_usable("engine.kind", 'the engine is "local"')
+
+
+def check_store(name: str, store: StoreSettings) -> None:
+    """`[stores.NAME]` by itself; how stores go together is `core.placement.Resolver`'s."""
+    path = f"stores.{name}"
+    _check_endpoint(store.endpoint, f"{path}.endpoint")
+    _check_all(_PATTERN, store.buckets, f"{path}.buckets", "a bucket's name or glob")
+    _check_all(_REGION, store.regions, f"{path}.regions", "a region")
+    if not store.regions:
+        raise SettingsError(f"{path}.regions", "must name at least one region: the first is signed with")
+    if (store.access_key is None) != (store.secret_key is None):
+        missing = "secret_key" if store.secret_key is None else "access_key"
+        raise SettingsError(f"{path}.{missing}", "is missing: access_key and secret_key go together")
+    if store.session_token is not None and store.access_key is None:
+        raise SettingsError(f"{path}.session_token", "is of use only beside access_key and secret_key")
+    _check_keys(path, store.access_key, store.secret_key, store.session_token)
+    _check_readable(store.ca_file, f"{path}.ca_file")
+    if store.scratch_bucket is not None and not _BUCKET.fullmatch(store.scratch_bucket):
+        raise SettingsError(f"{path}.scratch_bucket", f"{store.scratch_bucket!r} is not a bucket's name")
+    if store.probe == "target":
+        raise not_usable(f"{path}.probe", 'name a scratch_bucket and use "scratch"')
+    if store.probe == "scratch" and store.scratch_bucket is None:
+        raise SettingsError(f"{path}.probe", '"scratch" needs scratch_bucket')
+
+
+def check_account(name: str, account: AccountSettings, stores: Collection[str], keyed: Collection[str]) -> None:
+    """`[accounts.NAME]` by itself. `stores` are all stores' names, `keyed` those that have keys of their own."""
+    path = f"accounts.{name}"
+    if account.aws_account_id is not None and not _AWS_ACCOUNT.fullmatch(account.aws_account_id):
+        raise SettingsError(f"{path}.aws_account_id", f"{account.aws_account_id!r} is not 12 digits")
+    for key, value in (("cos_uin", account.cos_uin), ("cos_appid", account.cos_appid)):
+        if value is not None and not _DIGITS.fullmatch(value):
+            raise SettingsError(f"{path}.{key}", f"{value!r} is not digits only")
+    if (account.cos_uin is None) != (account.cos_appid is None):
+        missing = "cos_uin" if account.cos_uin is None else "cos_appid"
+        raise SettingsError(f"{path}.{missing}", "is missing: cos_uin (in role names) and cos_appid (in requests) go together")
+    if account.aws_account_id is None and account.cos_uin is None:
+        raise SettingsError(path, "has no identity: set aws_account_id, or cos_uin and cos_appid, or all three")
+    _check_unique((user.name for user in account.users), f"{path}.users", "name")
+    _check_unique((role.name for role in account.roles), f"{path}.roles", "name")
+    for index, user in enumerate(account.users):
+        _check_user(f"{path}.users[{index}]", user)
+    users = {user.name for user in account.users}
+    for index, role in enumerate(account.roles):
+        _check_role(f"{path}.roles[{index}]", role, stores, keyed)
+        for at, user_name in enumerate(role.users):
+            if user_name not in users:
+                raise SettingsError(f"{path}.roles[{index}].users[{at}]", f"there is no user {user_name!r} in {path}.users")
+
+
+def check_accounts(accounts: Mapping[str, AccountSettings]) -> None:
+    """What must be unique over all accounts: their identities, and the access keys of all users."""
+    owners: dict[tuple[str, str], str] = {}
+    for name, account in accounts.items():
+        for key in ("aws_account_id", "cos_uin", "cos_appid"):
+            if (value := getattr(account, key)) is not None and (other := owners.setdefault((key, value), name)) != name:
+                raise SettingsError(f"accounts.{name}.{key}", f"account {other!r} has {value!r} already")
+    keys: dict[str, str] = {}
+    for name, account in accounts.items():
+        for index, user in enumerate(account.users):
+            path = f"accounts.{name}.users[{index}].access_key"
+            if (other := keys.setdefault(user.access_key, path)) != path:
+                raise SettingsError(path, f"is the same as {other}: an access key must name one user")
+
+
+def _check_user(path: str, user: UserSettings) -> None:
+    if not _PRINCIPAL.fullmatch(user.name):
+        raise SettingsError(f"{path}.name", f"{user.name!r} is not a name: up to 64 letters, digits and _+=,.@-")
+    if not _CALLER_KEY.fullmatch(user.access_key):
+        raise SettingsError(f"{path}.access_key", "must be up to 128 letters, digits and ._+=@:-")
+    _check_keys(path, user.access_key, user.secret_key)
+    if user.policy in _POLICIES:
+        return
+    if "/" in user.policy or user.policy.endswith(".json"):
+        raise not_usable(f"{path}.policy", 'policy documents are not read; write "admin", "operator" or "viewer"')
+    raise SettingsError(f"{path}.policy", f"must be one of {', '.join(map(repr, _POLICIES))}, not {user.policy[:60]!r}")
+
+
+def _check_role(path: str, role: RoleSettings, stores: Collection[str], keyed: Collection[str]) -> None:
+    if not _PRINCIPAL.fullmatch(role.name):
+        raise SettingsError(f"{path}.name", f"{role.name!r} is not a name: up to 64 letters, digits and _+=,.@-")
+    _check_all(_PATTERN, role.buckets, f"{path}.buckets", "a bucket's name or glob")
+    for name, keys in role.keys.items():
+        if name not in role.stores:
+            raise SettingsError(f"{path}.keys.{name}", f"the role's stores do not name {name!r}")
+        _check_keys(f"{path}.keys.{name}", keys.access_key, keys.secret_key, keys.session_token)
+    for at, name in enumerate(role.stores):
+        if name not in stores:
+            raise SettingsError(f"{path}.stores[{at}]", f"there is no store {name!r} ({_names(stores)})")
+        if name in role.keys:
+            continue
+        if not role.use_store_keys:
+            raise SettingsError(
+                path, f"has no keys for store {name!r}: add [{path.partition('[')[0]}.keys.{name}] or use_store_keys = true"
+            )
+        if name not in keyed:
+            raise SettingsError(f"{path}.use_store_keys", f"stores.{name} has no access_key and secret_key")
+
+
+# -- forms -------------------------------------------------------------------------------------------------------------------
+
+
+def _host_and_port(listen: str, path: str) -> tuple[str, int]:
+    host, colon, port = listen.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host.strip("[]") or (":" in host and not bracketed):
+        raise SettingsError(path, f"{listen!r} is not HOST:PORT (127.0.0.1:9444, [::1]:9444)")
+    if not _DIGITS.fullmatch(port) or int(port) > 65_535:
+        raise SettingsError(path, f"{port!r} is not a port: a number from 0 to 65,535")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _check_endpoint(endpoint: str, path: str) -> None:
+    """`http://host[:port]`. The value is shown only where it holds no user information, which may be a password."""
+    try:
+        url = urlsplit(endpoint)
+        host, port = url.hostname, url.port
+    except ValueError:
+        raise SettingsError(path, "is not a URL: host or port cannot be read") from None
+    if url.username is not None or url.password is not None:
+        raise SettingsError(path, "must not hold a user or password: use access_key and secret_key")
+    if url.scheme not in ("http", "https") or not host or not _WORD.fullmatch(endpoint):
+        raise SettingsError(path, f"{endpoint!r} is not an http or https URL (http://127.0.0.1:9000)")
+    if url.path not in ("", "/") or url.query or url.fragment:
+        raise SettingsError(path, f"{endpoint!r} must end after host and port: a store is addressed without a path")
+    if port == 0:
+        raise SettingsError(path, f"{endpoint!r} names port 0")
+
+
+def _check_keys(path: str, access_key: str | None, secret_key: str | None, session_token: str | None = None) -> None:
+    for key, value in (("access_key", access_key), ("secret_key", secret_key), ("session_token", session_token)):
+        if value is not None and not _WORD.fullmatch(value):
+            raise SettingsError(f"{path}.{key}", "must be at most 4,096 ASCII characters without blanks")
+
+
+def _check_readable(file: Path | None, path: str) -> None:
+    if file is None:
+        return
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise SettingsError(path, f"cannot read {file}: {error.strerror}") from None
+
+
+def _check_all(form: re.Pattern[str], values: Iterable[str], path: str, name: str) -> None:
+    for at, value in enumerate(values):
+        if not form.fullmatch(value):
+            raise SettingsError(f"{path}[{at}]", f"{value[:60]!r} is not {name}")
+
+
+def _check_unique(values: Iterable[str], path: str, key: str) -> None:
+    seen: set[str] = set()
+    for at, value in enumerate(values):
+        if value in seen:
+            raise SettingsError(f"{path}[{at}].{key}", f"{value!r} is taken already")
+        seen.add(value)
+
+
+def _names(values: Collection[str]) -> str:
+    return f"known: {', '.join(sorted(values))}" if values else "no [stores.NAME] is set"

@@ -1,0 +1,169 @@
+"""The tables of the settings file, key by key: the contract. `reader` fills them in, `checks` says what else must hold."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from haulier.settings.reader import Secret
+
+DAYS_MAX: Final = 36_500
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[server]`: where to listen, and where data lies."""
+
+    listen: str = "127.0.0.1:9444"
+    """`host:port`, `[v6 address]:port`; port 0 lets the kernel choose."""
+    data_dir: Path = Path("haulier-data")
+    """Database and spool lie here. Relative paths of the file begin at the file's folder."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    allow_plain_http: bool = False
+    """Lets `listen` go beyond loopback without TLS."""
+    trusted_proxies: tuple[str, ...] = ()
+    cos_http: Literal["loopback", "always", "never"] = "loopback"
+    """From which peers a COS mutation without a signed Content-MD5 is taken over plain HTTP."""
+    cos_signature_seconds_max: Annotated[int, Meta(ge=1, le=31_536_000)] = 86_400
+    """The longest time range that a q-sign signature may span."""
+
+    later: ClassVar[Mapping[str, str]] = {
+        "database": "the database is SQLite in server.data_dir",
+        "spool": "the spool lies in server.data_dir",
+        "secrets_key_file": "no secrets are stored, so there is nothing to encrypt",
+    }
+
+    @property
+    def host(self) -> str:
+        """The host to listen on, without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to listen on."""
+        return int(self.listen.rpartition(":")[2])
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the server; of no use with port 0."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"{'https' if self.tls_certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[engine]`: what executes chunks."""
+
+    kind: Literal["local", "ray"] = "local"
+    runners: Annotated[int, Meta(ge=1, le=256)] = len(os.sched_getaffinity(0))
+    """Runner processes; one per core unless said otherwise."""
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[stores.NAME]`: see `core.placement.Store` for what each key means."""
+
+    endpoint: str
+    buckets: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ("us-east-1",)
+    default: bool = False
+    access_key: str | None = None
+    secret_key: Secret | None = None
+    session_token: Secret | None = None
+    addressing: Literal["path", "virtual"] = "path"
+    ca_file: Path | None = None
+    scratch_bucket: str | None = None
+    probe: Literal["auto", "scratch", "known", "off", "target"] = "auto"
+    requests_per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)] | None = None
+    in_flight_max: Annotated[int, Meta(ge=1, le=10_000)] = 256
+    read_only: bool = False
+
+
+class UserSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[accounts.NAME.users]]`: who may call the API."""
+
+    name: str
+    access_key: str
+    secret_key: Secret
+    policy: str
+    """`admin`, `operator` or `viewer`."""
+
+
+class RoleKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """`[accounts.NAME.roles.keys.STORE]`: a role's own keys for one store."""
+
+    access_key: str
+    secret_key: Secret
+    session_token: Secret | None = None
+
+    later: ClassVar[Mapping[str, str]] = {
+        "assume_role_arn": "give the role access_key and secret_key",
+        "sts_endpoint": "give the role access_key and secret_key",
+    }
+
+
+class RoleSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[[accounts.NAME.roles]]`: what a job may act as."""
+
+    name: str
+    stores: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
+    use_store_keys: bool = False
+    users: tuple[str, ...] = ()
+    keys: Mapping[str, RoleKeys] = {}
+
+
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[accounts.NAME]`: a tenant and its identity on each wire."""
+
+    aws_account_id: str | None = None
+    cos_uin: str | None = None
+    cos_appid: str | None = None
+    users: tuple[UserSettings, ...] = ()
+    roles: tuple[RoleSettings, ...] = ()
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[limits]`."""
+
+    jobs_active: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    """Jobs whose tasks run at the same time; the others wait in Ready."""
+    jobs_per_account: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
+    """Jobs of one account that are not terminal."""
+    tasks_per_job: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] = 20_000_000_000
+    """AWS's limit for most operations."""
+    body_bytes: Annotated[int, Meta(ge=1_024, le=1_048_576)] = 1_048_576
+    """Of a request's body; the XML reader takes no more than the default in any case."""
+    confirmation_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = 30
+    """After so long in Suspended a job ends Failed."""
+    retention_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = 90
+    """A job's record is kept so long after its end."""
+    spool_retention_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = 7
+    """A job's outcomes are kept so long after its end."""
+
+
+class CompatSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[compat]`: where to be as narrow as the clouds, or wider."""
+
+    s3_copy_5gb: bool = False
+    cos_copy_5gb: bool = False
+    """Refuse to copy objects above 5 GB, as the cloud does."""
+    extensions: bool = True
+    """Accept what the wire's own documentation does not have: delete on the S3 wire, pause."""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file."""
+
+    server: ServerSettings
+    engine: EngineSettings
+    stores: Mapping[str, StoreSettings] = {}
+    accounts: Mapping[str, AccountSettings] = {}
+    limits: LimitSettings
+    compat: CompatSettings
+
+    later: ClassVar[Mapping[str, str]] = {
+        "functions": "this version cannot call functions",
+        "replication": "this version has no replication jobs",
+    }
