@@ -4,7 +4,6 @@ import random
 from collections import deque
 
 import pytest
-from unit.values import a_job
 
 from haulier.core.accounts import Account, Role, User
 from haulier.core.chunk import Chunk, Segment
@@ -14,6 +13,7 @@ from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
 from haulier.engine.port import FromRunner, RunnerJoined, RunnerLost
 from haulier.jobstore import SqlJobStore
+from unit.values import a_job
 
 
 class Clock:

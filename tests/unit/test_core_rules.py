@@ -140,4 +140,6 @@ def test_secrets_are_not_in_any_repr():
     user = User(account="acme", name="u", access_key="AK", secret_key="hush-3", policy="admin")
     role = Role(account="acme", name="r", keys={"main": keys})
     account = Account(name="acme", users=(user,), roles=(role,))
-    assert "hush" not in repr([keys, user, role, account]) + str(keys)
+    everything = [keys, user, role, account]
+    assert "hush" not in repr(everything) + str(keys)
+    assert "hush" not in "".join(str(part) for value in everything for part in value.__rich_repr__())

@@ -68,10 +68,9 @@ class Connections:
         with self._lock:
             lane = self._lanes.get(key)
             if lane is None or self._credentials[key] != credentials:
-                throttle = Throttle(store, clock=self._clock)
-                # Seeds the jitter of retries, nothing secret.
-                jitter = random.Random()  # noqa: S311
-                lane = StoreLane(S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=jitter), throttle)
+                throttle = Throttle(self._clock, store.in_flight_max, requests_per_second=store.requests_per_second)
+                objects = S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=random.random)
+                lane = StoreLane(objects, throttle)
                 self._lanes[key] = lane
                 self._credentials[key] = credentials
             return lane
@@ -82,4 +81,10 @@ class Connections:
 
 
 def _share(store: Store, runners: int) -> Store:
-    return msgspec.structs.replace(store, in_flight_max=max(1, store.in_flight_max // max(1, runners)))
+    """The store with one runner's part of its limits; the parts together never exceed them by more than a request a runner."""
+    per_second = store.requests_per_second
+    return msgspec.structs.replace(
+        store,
+        in_flight_max=max(1, store.in_flight_max // runners),
+        requests_per_second=None if per_second is None else per_second / runners,
+    )

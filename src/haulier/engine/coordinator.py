@@ -284,7 +284,7 @@ class Coordinator:
     # -- commits
 
     def _move(self, run: JobRun, event: JobEvent, **facts: object) -> None:
-        self._entries.append(JobMoved(job=run.job.id, event=event, **facts))  # type: ignore[arg-type]
+        self._entries.append(JobMoved(job=run.job.id, event=event, was=run.job.status, **facts))  # type: ignore[arg-type]
         self._urgent = True
 
     def _fail(self, run: JobRun, code: str, reason: str) -> None:

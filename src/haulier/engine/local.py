@@ -47,8 +47,12 @@ class _Child:
         )
         self._outbox: queue.SimpleQueue[Down | None] = queue.SimpleQueue()
         self.send(configure)
-        threading.Thread(target=self._read, name=f"{name}-reader", daemon=True).start()
-        threading.Thread(target=self._write, name=f"{name}-writer", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=self._read, name=f"{name}-reader", daemon=True),
+            threading.Thread(target=self._write, name=f"{name}-writer", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def send(self, frame: Down) -> None:
         """Queue a frame; never blocks on a frozen child."""
@@ -58,12 +62,19 @@ class _Child:
         """End it at once; its reader announces the loss."""
         self.process.kill()
 
+    def join(self) -> None:
+        """Wait until the process was waited for, and its pipes are closed."""
+        for thread in self._threads:
+            thread.join()
+
     def _write(self) -> None:
         stdin = self.process.stdin
         assert stdin is not None
         with contextlib.suppress(OSError, ValueError):
             while (frame := self._outbox.get()) is not None:
                 write_frame(stdin, frame)  # type: ignore[arg-type]
+        with contextlib.suppress(OSError):
+            stdin.close()
 
     def _read(self) -> None:
         stdout = self.process.stdout
@@ -74,6 +85,7 @@ class _Child:
                 self.heard_at = time.monotonic()
                 self._notices.put(FromRunner(self.name, events))
         self.process.kill()
+        stdout.close()
         code = self.process.wait()
         self._outbox.put(None)
         self._notices.put(RunnerLost(self.name, f"exit status {code}"))
@@ -126,6 +138,10 @@ class LocalEngine:
         )
         self._children[name] = _Child(name, configure, self._notices, self._lock)
 
+    def process_id(self, runner: str) -> int:
+        """The process of a runner that lives. Raises KeyError when it does not."""
+        return self._children[runner].process.pid
+
     def send(self, runner: str, frame: Down) -> None:
         """Queue a frame for the runner."""
         child = self._children.get(runner)
@@ -154,7 +170,7 @@ class LocalEngine:
         return found
 
     def _bury(self, name: str) -> None:
-        del self._children[name]
+        self._children.pop(name).join()
         now = time.monotonic()
         self._deaths = [death for death in self._deaths if now - death < 60] + [now]
         # The first deaths are healed at once; a runner that cannot live is not started in a tight loop.
@@ -178,7 +194,7 @@ class LocalEngine:
         self._stopped = True
         for child in self._children.values():
             child.kill()
-            child.process.wait()
+            child.join()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1

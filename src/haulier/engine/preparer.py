@@ -42,26 +42,18 @@ def prepare(
     operation = operations.load(brief.operation)
     guard = _RowGuard(brief, operation, connections)
     folder = f"{brief.account}/{brief.id}"
-    check = TargetCheck(operation, spool, scratch)
-    try:
-        index = total = 0
-        for piece in reader(brief.manifest, brief.dialect).stage(
-            _blocks(brief, connections, wait), tasks_max=brief.tasks_max or None
-        ):
+    total = 0
+    with TargetCheck(operation, spool, scratch) as check:
+        pieces = reader(brief.manifest, brief.dialect).stage(_blocks(brief, connections, wait), tasks_max=brief.tasks_max or None)
+        for index, piece in enumerate(pieces):
             guard.check(piece.table, piece.first_row)
             name = f"{folder}/chunks/{index:08d}-{unit.attempt}.arrow"
             spool.write(name, files.encode_chunk(piece.table))
-            check.add(piece.table, name)
-            put(
-                ChunkWritten(
-                    attempt=unit.attempt,
-                    chunk=Chunk(job=brief.id, index=index, first_row=piece.first_row, rows=piece.rows, name=name),
-                )
-            )
+            check.add(piece.table, name, piece.first_row)
+            chunk = Chunk(job=brief.id, index=index, first_row=piece.first_row, rows=piece.rows, name=name)
+            put(ChunkWritten(attempt=unit.attempt, chunk=chunk))
             total += piece.rows
         check.finish()
-    finally:
-        check.close()
     _try_report_place(brief, connections, wait)
     put(Prepared(attempt=unit.attempt, job=brief.id, total=total))
 

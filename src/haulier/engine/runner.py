@@ -225,7 +225,7 @@ class Runner:
         self._driver.call(lambda: self._add(run))
 
 
-def _rows(table: "files.Table") -> Rows:
+def _rows(table: files.Table) -> Rows:
     buckets = table.column("bucket").combine_chunks()
     names = buckets.dictionary.to_pylist()
     return Rows(

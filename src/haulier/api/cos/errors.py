@@ -1,0 +1,42 @@
+"""The COS wire's errors: one table from our exceptions to its codes (cos-batch.md §1.5, §2.7)."""
+
+from typing import Final
+
+from haulier.api.wire import ErrorTable, UnknownPath, WireError, WrongMethod
+from haulier.core import errors as core
+
+_INVALID_ARGUMENT: Final = WireError("InvalidArgument", 400)
+_INVALID_REQUEST: Final = WireError("InvalidRequest", 400)
+_ACCESS_DENIED: Final = WireError("AccessDenied", 403)
+_NO_SUCH_JOB: Final = WireError("NoSuchJob", 404)
+
+ERRORS: Final = ErrorTable(
+    {
+        core.RequestError: _INVALID_REQUEST,
+        core.MalformedDocument: WireError("MalformedXML", 400),
+        core.InvalidField: _INVALID_ARGUMENT,
+        core.InvalidRequest: _INVALID_REQUEST,
+        core.InvalidListToken: _INVALID_ARGUMENT,
+        core.DocumentTooLarge: WireError("XMLSizeLimit", 400),
+        core.NotImplementedHere: _INVALID_REQUEST,
+        core.JobNotFound: _NO_SUCH_JOB,
+        core.TokenReused: _INVALID_REQUEST,
+        core.IllegalTransition: _INVALID_REQUEST,
+        core.TooManyJobs: WireError("TooManyJobs", 500),
+        core.TooManyTags: _INVALID_ARGUMENT,
+        core.Unavailable: WireError("ServiceUnavailable", 500),  # the batch pages say 500 where the general table says 503
+        core.AccessRefused: _ACCESS_DENIED,
+        core.UnknownAccessKey: WireError("InvalidAccessKeyId", 403),
+        core.BadSignature: WireError("SignatureDoesNotMatch", 403),
+        core.RequestExpired: _ACCESS_DENIED,
+        core.ClockSkewed: WireError("RequestTimeTooSkewed", 403),
+        core.BadDigest: WireError("BadDigest", 400),
+        core.InvalidDigest: WireError("InvalidDigest", 400),
+        UnknownPath: WireError("InvalidURI", 400),
+        WrongMethod: WireError("MethodNotAllowed", 405),
+    },
+    {
+        ("UpdateJobPriority", core.IllegalTransition): _NO_SUCH_JOB,  # "no such job, or the job has already finished"
+    },
+    internal=WireError("InternalError", 500),
+)

@@ -1,0 +1,85 @@
+"""Rules that both wires share word for word, and small readings of a job that both answer with."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from haulier import operations
+from haulier.core.errors import InvalidField
+from haulier.core.job import Dialect, Job, OperationSpec
+from haulier.core.lifecycle import JobStatus
+
+FAILURE_REASON_BYTES_MAX: Final = 256
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def digest(request: Mapping[str, Any], dialect: Dialect) -> str:
+    """SHA-256 of the parsed request without its token: equal for equal content, whatever the order of the elements."""
+    content = {name: value for name, value in request.items() if name != "ClientRequestToken"}
+    return hashlib.sha256(msgspec.json.encode([dialect, content], order="deterministic")).hexdigest()
+
+
+def shown_reason(text: str) -> str:
+    """A failure's reason as both wires show it: at most 256 bytes, cut between characters. The full text is in the job."""
+    raw = text.encode("utf-8", "replace")
+    return raw[:FAILURE_REASON_BYTES_MAX].decode("utf-8", "ignore")
+
+
+def csv_fields(fields: Sequence[str] | None, path: str) -> tuple[str, ...]:
+    """The columns of a CSV manifest: Bucket and Key once each, VersionId at most once, Ignore as often as one likes."""
+    found = tuple(fields or ())
+    for name, least in (("Bucket", 1), ("Key", 1), ("VersionId", 0)):
+        if not least <= found.count(name) <= 1:
+            raise InvalidField(path, f"needs {name} {'exactly' if least else 'at most'} once, has it {found.count(name)} times")
+    return found
+
+
+def tag_map(tags: Sequence[Mapping[str, str]], path: str, most: int | None = None) -> dict[str, str]:
+    """Tags by key. Raises InvalidField when a key is given twice or there are more than `most`."""
+    found: dict[str, str] = {}
+    for position, tag in enumerate(tags):
+        if tag["Key"] in found:
+            raise InvalidField(f"{path}[{position}].Key", f"{tag['Key']!r} is given twice")
+        found[tag["Key"]] = tag["Value"]
+    if most is not None and len(found) > most:
+        raise InvalidField(path, f"has {len(found)} tags; an object can have {most}")
+    return found
+
+
+def metadata_names(user: Mapping[str, str], path: str) -> None:
+    """User metadata travels as headers, so its names must be able to (RFC 9110, token). Raises InvalidField."""
+    for name in user:
+        if not _TOKEN.fullmatch(name):
+            raise InvalidField(path, f"{name[:80]!r} cannot be the name of a header")
+
+
+def runnable(spec: OperationSpec, path: str) -> OperationSpec:
+    """The operation, seen to be one that can be carried out: refused now rather than failed late. Raises InvalidField."""
+    try:
+        operations.load(spec)
+    except ValueError as error:
+        raise InvalidField(path, str(error)) from None
+    return spec
+
+
+def unquoted(etag: str, path: str) -> str:
+    """An ETag without its quotes. Raises InvalidField when nothing is left."""
+    bare = etag.strip().removeprefix('"').removesuffix('"')
+    if not bare:
+        raise InvalidField(path, "is empty")
+    return bare
+
+
+def given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that were given: those that are not None."""
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def active_seconds(job: Job, now_ms: int) -> int:
+    """Whole seconds spent in Active, the current stretch included."""
+    current = max(0, now_ms - job.status_since_ms) if job.status == JobStatus.ACTIVE else 0
+    return (job.active_ms + current) // 1000

@@ -1,0 +1,131 @@
+"""The S3 Batch Operations wire: `/v20180820/jobs…`, eight APIs (s3-batch-operations.md §1, §2)."""
+
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+from haulier.api import rules
+from haulier.api.auth import RawRequest
+from haulier.api.restxml import Model, document
+from haulier.api.s3control import mapping
+from haulier.api.s3control.errors import ERRORS
+from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, UnknownPath, Wire, WireError
+from haulier.core.accounts import Caller
+from haulier.core.errors import InvalidRequest
+from haulier.service import Call
+
+ROOT: Final = "/v20180820/"
+
+
+class S3ControlWire(Wire):
+    """Answers what boto3, the AWS CLI and the other SDKs send to `s3-control`."""
+
+    errors: ClassVar[ErrorTable] = ERRORS
+    model: Final = Model.s3control()
+
+    def table(self) -> Mapping[Target, Sequence[Route]]:
+        """The APIs by path."""
+        return {
+            ("jobs",): (
+                Route("POST", "CreateJob", Call.CREATE, self._create_job),
+                Route("GET", "ListJobs", Call.LIST, self._list_jobs),
+            ),
+            ("jobs", "{}"): (Route("GET", "DescribeJob", Call.DESCRIBE, self._describe_job),),
+            ("jobs", "{}", "priority"): (Route("POST", "UpdateJobPriority", Call.SET_PRIORITY, self._update_job_priority),),
+            ("jobs", "{}", "status"): (Route("POST", "UpdateJobStatus", Call.SET_STATUS, self._update_job_status),),
+            ("jobs", "{}", "tagging"): (
+                Route("PUT", "PutJobTagging", Call.PUT_TAGS, self._put_job_tagging),
+                Route("GET", "GetJobTagging", Call.GET_TAGS, self._get_job_tagging),
+                Route("DELETE", "DeleteJobTagging", Call.DELETE_TAGS, self._delete_job_tagging),
+            ),
+        }
+
+    def parts(self, request: RawRequest) -> tuple[str, ...]:
+        """The raw path's parts; an escape in it stays what it is and so names nothing."""
+        if not request.path.startswith(ROOT):
+            raise UnknownPath(request.path)
+        return tuple(request.path.removeprefix(ROOT).split("/"))
+
+    def authenticate(self, request: RawRequest) -> Caller:
+        """By SigV4."""
+        return self.authenticator.authenticate_s3(request)
+
+    def new_ids(self) -> tuple[str, str]:
+        """x-amz-request-id and x-amz-id-2."""
+        return secrets.token_hex(8).upper(), b64encode(secrets.token_bytes(48)).decode()
+
+    def headers(self, ids: tuple[str, str], *, failed: bool) -> Headers:  # noqa: ARG002 - the same for both
+        """Both ids, and who serves."""
+        return [("x-amz-request-id", ids[0]), ("x-amz-id-2", ids[1]), ("server", "AmazonS3")]
+
+    def error_document(self, error: WireError, message: str, path: str, ids: tuple[str, str]) -> bytes:  # noqa: ARG002
+        """`<ErrorResponse>` around `<Error>`: the Go SDK reads no bare one."""
+        return document(
+            "ErrorResponse",
+            [
+                (
+                    "Error",
+                    [
+                        ("Type", "Sender" if error.status < 500 else "Receiver"),
+                        ("Code", error.code),
+                        ("Message", message),
+                    ],
+                ),
+                ("RequestId", ids[0]),
+                ("HostId", ids[1]),
+            ],
+            namespace=self.model.namespace,
+        )
+
+    def _create_job(self, asked: Asked) -> Reply:
+        request, echo = self.model.parse_with_echo("CreateJob", asked.body)
+        self.model.check("CreateJob", request)
+        wanted = mapping.create_job(request, dict(echo), asked.caller, extensions=self.service.extensions)
+        job = self.service.create(asked.caller, wanted)
+        return Reply(200, self.model.serialize("CreateJob", {"JobId": job.id}))
+
+    def _describe_job(self, asked: Asked) -> Reply:
+        job = self.service.describe(asked.caller, asked.job_id)
+        described = mapping.describe(job, asked.caller.account, self.service.clock.now_ms())
+        return Reply(200, self.model.serialize("DescribeJob", {"Job": described}))
+
+    def _list_jobs(self, asked: Asked) -> Reply:
+        query = self.model.parse_query("ListJobs", asked.query)
+        self.model.check("ListJobs", query)
+        statuses = frozenset(query.get("JobStatuses", ()))
+        page = self.service.list(asked.caller, statuses=statuses, limit=query.get("MaxResults"), token=query.get("NextToken"))
+        jobs = [mapping.listed(job) for job in page.jobs]
+        return Reply(200, self.model.serialize("ListJobs", {"Jobs": jobs, "NextToken": page.next_token}))
+
+    def _update_job_priority(self, asked: Asked) -> Reply:
+        query = self.model.parse_query("UpdateJobPriority", asked.query)
+        self.model.check("UpdateJobPriority", query)
+        job = self.service.set_priority(asked.caller, asked.job_id, query["Priority"])
+        return Reply(200, self.model.serialize("UpdateJobPriority", {"JobId": job.id, "Priority": job.priority}))
+
+    def _update_job_status(self, asked: Asked) -> Reply:
+        query = self.model.parse_query("UpdateJobStatus", asked.query)
+        if "RequestedJobStatus" not in query:
+            raise InvalidRequest("requestedJobStatus: is missing")
+        # The word itself is the service's to check: it may know one more than the model.
+        self.model.check("UpdateJobStatus", {**query, "RequestedJobStatus": "Ready"})
+        reason = query.get("StatusUpdateReason")
+        answer = self.service.set_status(asked.caller, asked.job_id, query["RequestedJobStatus"], reason)
+        told = {"JobId": answer.job.id, "Status": answer.status, "StatusUpdateReason": answer.job.status_reason}
+        return Reply(200, self.model.serialize("UpdateJobStatus", told))
+
+    def _put_job_tagging(self, asked: Asked) -> Reply:
+        request = self.model.parse("PutJobTagging", asked.body)
+        self.model.check("PutJobTagging", request)
+        self.service.put_tags(asked.caller, asked.job_id, rules.tag_map(request["Tags"], "Tags"))
+        return Reply(200, self.model.serialize("PutJobTagging", {}))
+
+    def _get_job_tagging(self, asked: Asked) -> Reply:
+        tags = self.service.get_tags(asked.caller, asked.job_id)
+        pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+        return Reply(200, self.model.serialize("GetJobTagging", {"Tags": pairs}))
+
+    def _delete_job_tagging(self, asked: Asked) -> Reply:
+        self.service.delete_tags(asked.caller, asked.job_id)
+        return Reply(200, self.model.serialize("DeleteJobTagging", {}))

@@ -1,0 +1,117 @@
+"""The ASGI app: health for the operator, and the two wires. Reading and writing happen on the event loop, all else in threads.
+
+What must be checked below ASGI (raw target, Host, header limits, deadlines) is checked in `http.py`. Run the server with its own
+Date and Server headers off: every answer here carries its own.
+"""
+
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from haulier.api.auth import Authenticator
+from haulier.api.cos.routes import CosWire
+from haulier.api.http import raw_request, read_body
+from haulier.api.s3control.routes import ROOT as S3_ROOT
+from haulier.api.s3control.routes import S3ControlWire
+from haulier.api.wire import Reply, Wire
+from haulier.api.xmltree import BODY_BYTES_MAX
+from haulier.core.errors import DocumentTooLarge
+from haulier.core.ports import Clock
+from haulier.service import Service
+
+
+def create_app(
+    service: Service,
+    authenticator: Authenticator,
+    *,
+    ready: Callable[[], bool | str],
+    body_bytes_max: int = BODY_BYTES_MAX,
+    routes: Sequence[BaseRoute] = (),
+) -> ASGIApp:
+    """The app. `ready()` says True, or False or the reason why this process can do no work now; it must not block.
+
+    `routes` are further ones, tried before the wires; a body may have `body_bytes_max` bytes.
+    """
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> Response:
+        state = ready()
+        if state is True:
+            return JSONResponse({"ready": True})
+        return JSONResponse({"ready": False, "reason": state or "not ready"}, 503)
+
+    wires = _Wires(service, authenticator, body_bytes_max)
+    app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), *routes, Mount("/", app=wires)])
+    return _Dated(app, service.clock)
+
+
+class _Dated:
+    """Puts the Date on every answer: COS clients set their clocks by it after a skew error."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["date"] = formatdate(self._clock.now_ms() // 1000, usegmt=True)
+            await send(message)
+
+        await self._app(scope, receive, send_dated)
+
+
+_NOT_FOUND: Final = PlainTextResponse("There is nothing here: COS Batch is at /jobs, S3 Batch at /v20180820/jobs.\n", 404)
+
+
+class _Wires:
+    """Gives a request to the wire it was written for."""
+
+    def __init__(self, service: Service, authenticator: Authenticator, body_bytes_max: int) -> None:
+        self._s3 = S3ControlWire(service, authenticator)
+        self._cos = CosWire(service, authenticator)
+        self._body_bytes_max = body_bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wire = self._wire(scope)
+        if wire is None:
+            await _NOT_FOUND(scope, receive, send)
+            return
+        try:
+            body = await read_body(receive, self._body_bytes_max)
+        except ClientDisconnect:
+            return
+        except DocumentTooLarge as error:
+            await _answer(wire.refuse(raw_request(scope, b""), error), scope, receive, send, last=True)
+            return
+        reply = await run_in_threadpool(wire.answer, raw_request(scope, body))
+        await _answer(reply, scope, receive, send)
+
+    def _wire(self, scope: Scope) -> Wire | None:
+        """By the path; by the header that names the tenant where the path says nothing."""
+        path = unquote_to_bytes(scope["raw_path"])
+        if path == b"/jobs" or path.startswith(b"/jobs/"):
+            return self._cos
+        names = {name for name, _ in scope["headers"]}
+        if path.startswith(S3_ROOT.encode()) or b"x-amz-account-id" in names:
+            return self._s3
+        return self._cos if b"x-cos-appid" in names else None
+
+
+async def _answer(reply: Reply, scope: Scope, receive: Receive, send: Send, *, last: bool = False) -> None:
+    """Send the reply; `last` ends the connection, on which an unread body may still be coming."""
+    response = Response(reply.body, reply.status)
+    for name, value in [*reply.headers, *([("connection", "close")] if last else [])]:
+        response.headers.append(name, value)
+    await response(scope, receive, send)

@@ -1,0 +1,198 @@
+"""One way through for every request of a wire: route, authenticate, authorise, validate, act, answer; one way out for errors.
+
+A wire is a table of routes, a table of errors and its own headers; the dialects' `routes.py` fill it in. Everything here is
+synchronous and runs in a worker thread; `server.py` does the reading and writing.
+"""
+
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Final
+
+import msgspec
+import structlog
+
+from haulier.api.auth import Authenticator, RawRequest
+from haulier.core.accounts import Caller
+from haulier.core.errors import AccessRefused, InvalidRequest, RequestError
+from haulier.service import Call, Service
+
+_log: Final = structlog.get_logger()
+
+Headers = Sequence[tuple[str, str]]
+
+
+class UnknownPath(RequestError):
+    """Nothing is served at the path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is nothing at {path!r}.")
+
+
+class WrongMethod(RequestError):
+    """The path is served, but not to this method."""
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"{method} is not allowed here; {' or '.join(allowed)} is.")
+        self.allowed = allowed
+
+
+class WireError(msgspec.Struct, frozen=True):
+    """An error as a wire tells it: its code and the HTTP status."""
+
+    code: str
+    status: int
+
+
+class ErrorTable:
+    """Exception classes → what the wire answers; `special` holds what one API of the wire answers differently."""
+
+    def __init__(
+        self,
+        answers: Mapping[type[RequestError], WireError],
+        special: Mapping[tuple[str, type[RequestError]], WireError],
+        internal: WireError,
+    ) -> None:
+        self.answers = answers
+        self.special = special
+        self.internal = internal
+
+    def find(self, operation: str | None, error: Exception) -> WireError:
+        """The answer to an error of the API; the wire's internal error for what is no RequestError."""
+        for kind in type(error).__mro__:
+            found = self.special.get((operation or "", kind)) or self.answers.get(kind)
+            if found is not None:
+                return found
+        return self.internal
+
+
+def query_text(request: RawRequest) -> list[tuple[str, str]]:
+    """The query's parameters, decoded as the signature check decodes them. Raises InvalidRequest for what is not UTF-8."""
+    try:
+        return [(name.decode("utf-8"), value.decode("utf-8")) for name, value in request.query_pairs()]
+    except UnicodeDecodeError:
+        raise InvalidRequest("The query is not UTF-8.") from None
+
+
+MESSAGE_CHARACTERS_MAX: Final = 1024
+
+
+def _printable(text: str) -> str:
+    """Text that any XML can carry: messages quote what came in, and errors must get out whatever that was."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text[:MESSAGE_CHARACTERS_MAX])
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request that was let in: who asks, about which job, and what came with it."""
+
+    caller: Caller
+    job_id: str
+    """Empty where the path names none."""
+    query: Sequence[tuple[str, str]]
+    """Decoded names and values."""
+    body: bytes
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer to be sent; `body` is XML or empty."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = ()
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One API of a wire."""
+
+    method: str
+    operation: str
+    """Its name in the model."""
+    call: Call
+    handle: Callable[[Asked], Reply]
+
+
+Target = tuple[str, ...]
+"""A path by its parts, `{}` where a job id stands: `("jobs", "{}", "status")`."""
+
+
+class Wire(ABC):
+    """A dialect's wire: answers any request under its paths, and never raises."""
+
+    errors: ClassVar[ErrorTable]
+
+    def __init__(self, service: Service, authenticator: Authenticator) -> None:
+        self.service = service
+        self.authenticator = authenticator
+        self.routes = self.table()
+
+    @abstractmethod
+    def table(self) -> Mapping[Target, Sequence[Route]]:
+        """The APIs by path."""
+
+    @abstractmethod
+    def parts(self, request: RawRequest) -> tuple[str, ...]:
+        """The path as routed: its parts behind the dialect's root. Raises UnknownPath."""
+
+    @abstractmethod
+    def authenticate(self, request: RawRequest) -> Caller:
+        """Who signed the request. Raises AccessRefused and its kin."""
+
+    @abstractmethod
+    def new_ids(self) -> tuple[str, str]:
+        """Request id and a second id (host id, trace id), fresh for each request."""
+
+    @abstractmethod
+    def headers(self, ids: tuple[str, str], *, failed: bool) -> Headers:
+        """The headers that every answer of the wire carries."""
+
+    @abstractmethod
+    def error_document(self, error: WireError, message: str, path: str, ids: tuple[str, str]) -> bytes:
+        """The body of an error answer."""
+
+    def answer(self, request: RawRequest) -> Reply:
+        """What to answer to the request, errors included."""
+        ids = self.new_ids()
+        operation: str | None = None
+        try:
+            route, job_id = self._route(request)
+            operation = route.operation
+            caller = self.authenticate(request)
+            self.service.authorise(caller, route.call)
+            reply = route.handle(Asked(caller, job_id, query_text(request), request.body))
+        except Exception as error:  # noqa: BLE001 - whatever happens, the client gets the wire's own error
+            return self._refusal(request, operation, error, ids)
+        _log.info("request answered", operation=operation, status=reply.status, request_id=ids[0], account=caller.account.name)
+        content = [("content-type", "application/xml")] if reply.body else []
+        return Reply(reply.status, reply.body, [*self.headers(ids, failed=False), *content, *reply.headers])
+
+    def refuse(self, request: RawRequest, error: Exception) -> Reply:
+        """The answer to a request that could not even be read."""
+        return self._refusal(request, None, error, self.new_ids())
+
+    def _route(self, request: RawRequest) -> tuple[Route, str]:
+        parts = self.parts(request)
+        found = self.routes.get((*parts[:1], "{}", *parts[2:]) if len(parts) > 1 else parts)
+        if found is None:
+            raise UnknownPath(request.path)
+        if len(parts) > 1 and not parts[1]:
+            raise InvalidRequest("The path names no job id.")
+        for route in found:
+            if route.method == request.method:
+                return route, parts[1] if len(parts) > 1 else ""
+        raise WrongMethod(request.method, [route.method for route in found])
+
+    def _refusal(self, request: RawRequest, operation: str | None, error: Exception, ids: tuple[str, str]) -> Reply:
+        found = self.errors.find(operation, error)
+        if isinstance(error, RequestError):
+            message = str(error)
+            kind = "request refused" if isinstance(error, AccessRefused) else "request in error"
+            _log.info(kind, operation=operation, code=found.code, status=found.status, message=message, request_id=ids[0])
+        else:
+            message = "We encountered an internal error. Please try again."
+            # As text of our own making: a renderer that shows the frames' variables would show secret keys.
+            stack = "".join(traceback.format_exception(error))
+            _log.error("request failed", operation=operation, code=found.code, request_id=ids[0], stack=stack)
+        headers = [*self.headers(ids, failed=True), ("content-type", "application/xml")]
+        if isinstance(error, WrongMethod):
+            headers.append(("allow", ", ".join(error.allowed)))
+        return Reply(found.status, self.error_document(found, _printable(message), _printable(request.path), ids), headers)

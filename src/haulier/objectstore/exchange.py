@@ -1,0 +1,231 @@
+"""One call to a store: sign, send, read the answer in full, and decide whether to try again. The one retry layer."""
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from hashlib import md5, sha256
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from haulier.core.accounts import Credentials
+from haulier.core.effects import Answer, FileBody, Request, Sleep
+from haulier.core.errors import StoreError
+from haulier.core.placement import Store
+from haulier.core.ports import Clock
+from haulier.objectstore.answers import Refused, bad_success, refusal, time_ms
+from haulier.objectstore.retry import Tries, Verdict
+from haulier.objectstore.sigv4 import EMPTY_SHA256, Form, Signer, encode_key, encode_value
+from haulier.objectstore.throttle import Throttle
+from haulier.objectstore.xml import Refusal, Unreadable
+
+T = TypeVar("T")
+Headers = Sequence[tuple[str, str]]
+SECONDS: Final = 60.0
+CREDENTIALS_SECONDS: Final = 5.0
+"""How long an expired token waits for its successor."""
+CLOCK_SAMPLE_SECONDS: Final = 10
+FORMS_MAX: Final = 1000
+NO_QUERY: Final = ("", "")
+XML_HEADERS: Final = (("content-type", "application/xml"),)
+_BODY: Final = ("content-md5", "x-amz-content-sha256")
+
+
+class Exchange:
+    """Calls to one store under one set of credentials; the verbs are in `s3.S3ObjectStore`."""
+
+    def __init__(
+        self, store: Store, credentials: Credentials, *, throttle: Throttle, clock: Clock, random: Callable[[], float]
+    ) -> None:
+        self.throttle = throttle
+        self.clock = clock
+        self.random = random
+        self.signer = Signer(credentials, store.region, clock)
+        parts = urlsplit(store.endpoint)
+        port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{parts.port}"
+        name = parts.hostname or ""
+        self._host = f"[{name}]{port}" if ":" in name else f"{name}{port}"
+        self._scheme = parts.scheme
+        self._region = store.region
+        self._virtual = store.addressing == "virtual"
+        self._ca_file = store.ca_file
+        self._forms: dict[tuple[str, str, Headers, tuple[str, ...]], Form] = {}
+        self._sample_at = 0
+        self.ahead_ms = 0
+        """The store's clock minus ours, as its last sampled Date said."""
+
+    def replace_credentials(self, credentials: Credentials) -> None:
+        """Sign with these from now on."""
+        self.signer.replace(credentials)
+        self._forms.clear()
+
+    # -- requests -------------------------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        bucket: str,
+        key: bytes,
+        query: tuple[str, str],
+        headers: Headers,
+        varying: tuple[str, ...] = (),
+        values: tuple[str, ...] = (),
+        *,
+        payload: str = EMPTY_SHA256,
+        body: bytes | FileBody | None = None,
+        seconds: float = SECONDS,
+        once: bool = False,
+    ) -> Request:
+        """A request signed for now. `query` is the canonical and the sent form (see `_query`)."""
+        if self._virtual:
+            host = f"{bucket}.{self._host}"
+            path = "/" + encode_key(key)
+        else:
+            host = self._host
+            path = f"/{bucket}/{encode_key(key)}" if key else f"/{bucket}"
+        form = self._forms.get((method, host, headers, varying))
+        if form is None:
+            if len(self._forms) >= FORMS_MAX:
+                self._forms.clear()
+            form = self._forms[method, host, headers, varying] = Form(self.signer, method, host, headers, varying)
+        canonical, sent = query
+        return Request(
+            method,
+            f"{self._scheme}://{host}{path}{sent}",
+            form.sign(path, canonical, values, payload),
+            body,
+            ca_file=self._ca_file,
+            timeout_seconds=seconds,
+            once=once,
+        )
+
+    def plain(
+        self,
+        method: str,
+        bucket: str,
+        key: bytes,
+        version: bytes | None,
+        headers: Headers = (),
+        *,
+        sub_resource: str = "",
+        seconds: float = SECONDS,
+        once: bool = False,
+    ) -> Callable[[], Request]:
+        """Makes requests without a body."""
+        query = query_of(sub_resource, version)
+        headers = tuple(headers)
+        return lambda: self.request(method, bucket, key, query, headers, seconds=seconds, once=once)
+
+    def with_xml(
+        self,
+        method: str,
+        bucket: str,
+        key: bytes,
+        query: tuple[str, str],
+        body: bytes,
+        headers: Headers = XML_HEADERS,
+        *,
+        seconds: float = SECONDS,
+        once: bool = False,
+    ) -> Callable[[], Request]:
+        """Makes requests with a document, its MD5 and its SHA-256."""
+        payload = sha256(body).hexdigest()
+        values = (b64encode(md5(body, usedforsecurity=False).digest()).decode(), payload)
+        return lambda: self.request(
+            method, bucket, key, query, headers, _BODY, values, payload=payload, body=body, seconds=seconds, once=once
+        )
+
+    # -- the one retry layer --------------------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        make: Callable[[], Request],
+        read: Callable[[Answer], T],
+        *,
+        of_version: bool = False,
+        once: bool = False,
+    ) -> T:
+        """Send what `make` signs until `read` understands a success or the refusal is final; raises StoreError.
+
+        `once`: a try that may have been carried out is the last.
+        """
+        throttle = self.throttle
+        signer = self.signer
+        tries: Tries | None = None
+        while True:
+            if throttle.breaker.reason is not None or throttle.pace is not None:
+                await self._wait_for_leave()
+            request = make()
+            second, credentials = signer.second, signer.credentials
+            answer = await request
+            if second >= self._sample_at:
+                self._sample_clock(answer, second)
+            if 200 <= answer.status < 300:
+                try:
+                    result = read(answer)
+                except (Refusal, Unreadable) as problem:
+                    refused = bad_success(answer, problem)
+                else:
+                    throttle.succeeded(tries.spent or 1 if tries else 1)
+                    return result
+            else:
+                refused = refusal(answer, self._region, of_version=of_version)
+            if tries is None:
+                tries = Tries(self.clock.monotonic(), self.random)
+            await Sleep(self._judge(refused, answer, tries, (second, credentials), once=once))
+
+    def _judge(self, refused: Refused, answer: Answer, tries: Tries, signed: tuple[int, Credentials], *, once: bool) -> float:
+        """Seconds until the next try; raises the StoreError when there is none."""
+        second, credentials = signed
+        throttle = self.throttle
+        error, verdict = refused.error, refused.verdict
+        if not answer.status:
+            throttle.failed(error.message)
+        elif verdict is Verdict.THROTTLED:
+            throttle.throttled()
+        else:
+            throttle.answered()
+        if once and error.status == 500:
+            verdict = Verdict.UNCERTAIN  # some stores fail after the fact
+        begun_ms = (second * 1000 - self.signer.skew_ms) + self.ahead_ms
+        now = self.clock.monotonic()
+        delay = tries.refused(verdict, now=now, quota=throttle.quota, begun_ms=begun_ms, retry_after=refused.retry_after)
+        if delay is None or (once and tries.uncertain):
+            raise tries.final(error)
+        if verdict is Verdict.SKEWED:
+            self.signer.skew_ms = self.ahead_ms = self._skew_ms(answer)
+        elif verdict is Verdict.EXPIRED and credentials is self.signer.credentials:
+            delay = CREDENTIALS_SECONDS
+        return delay
+
+    async def _wait_for_leave(self) -> None:
+        """While the breaker is open: until this call may be the probe, or the store is back. Then the pace."""
+        breaker = self.throttle.breaker
+        while breaker.reason is not None:
+            now = self.clock.monotonic()
+            if breaker.given_up(now):
+                raise StoreError(0, "StoreUnreachable", f"the store could not be reached for too long: {breaker.reason}")
+            if breaker.may_probe(now):
+                return
+            await Sleep(breaker.wait_seconds(now))
+        pace = self.throttle.pace
+        if pace is not None:
+            wait = pace.take(self.clock.monotonic())
+            if wait:
+                await Sleep(wait)
+
+    def _sample_clock(self, answer: Answer, second: int) -> None:
+        self._sample_at = second + CLOCK_SAMPLE_SECONDS
+        if time_ms(answer.headers.get("date")) is not None:
+            self.ahead_ms = self._skew_ms(answer)
+
+    def _skew_ms(self, answer: Answer) -> int:
+        theirs = time_ms(answer.headers.get("date"))
+        # A Date is cut to the second: half a second is its middle.
+        return 0 if theirs is None else theirs + 500 - self.clock.now_ms()
+
+
+def query_of(sub_resource: str, version: bytes | None) -> tuple[str, str]:
+    """The query in canonical form, and as it is sent."""
+    if version is None:
+        return (f"{sub_resource}=", f"?{sub_resource}") if sub_resource else ("", "")
+    named = f"versionId={encode_value(version)}"
+    return (f"{sub_resource}=&{named}", f"?{sub_resource}&{named}") if sub_resource else (named, f"?{named}")

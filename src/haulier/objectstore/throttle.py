@@ -1,0 +1,193 @@
+"""How hard a store may be pressed: concurrency, retry quota and breaker of one (store, bucket, role), shared by all its jobs.
+
+Pure decisions; time comes in as an argument. Rules: reliability §4.
+"""
+
+from typing import Final
+
+from haulier.core.ports import Clock
+from haulier.objectstore.retry import RetryQuota
+
+WINDOW_START: Final = 32
+CUT: Final = 0.7
+CUT_SECONDS: Final = 0.5
+"""Answers to requests sent before a cut must not cut again."""
+FAILURES_MAX: Final = 50
+PROBE_SECONDS: Final = 1.0
+PROBE_SECONDS_MAX: Final = 30.0
+PROBE_LOST_SECONDS: Final = 120.0
+OUTAGE_SECONDS_MAX: Final = 24 * 3600.0
+
+
+class Window:
+    """How many requests may be in flight: one more after a clean window, 0.7 of it when throttled, 1 at least."""
+
+    __slots__ = ("_clean", "_cut_at", "_width", "maximum")
+
+    def __init__(self, maximum: int, start: int = WINDOW_START) -> None:
+        self.maximum = max(1, maximum)
+        self._width = float(min(start, self.maximum))
+        self._clean = 0
+        self._cut_at = float("-inf")
+
+    @property
+    def width(self) -> int:
+        """Requests in flight at most."""
+        return int(self._width)
+
+    def clean(self) -> None:
+        """An answer without complaint."""
+        self._clean += 1
+        if self._clean >= self._width:
+            self._clean = 0
+            self._width = min(self._width + 1, self.maximum)
+
+    def throttled(self, now: float) -> None:
+        """The store asked for less."""
+        self._clean = 0
+        if now - self._cut_at >= CUT_SECONDS:
+            self._cut_at = now
+            self._width = max(1.0, self._width * CUT)
+
+
+class Breaker:
+    """Holds tasks while a store cannot be reached, instead of failing millions: opens after 50 connection-class failures in a
+    row, then lets one request through at growing intervals, and closes on any HTTP answer."""
+
+    __slots__ = ("_delay", "_failures", "_opened_at", "_probe_at", "_probing_since", "outage_seconds_max", "reason")
+
+    def __init__(self, outage_seconds_max: float = OUTAGE_SECONDS_MAX) -> None:
+        self.outage_seconds_max = outage_seconds_max
+        self.reason: str | None = None
+        """Why it is open; None = closed."""
+        self._failures = 0
+        self._delay = PROBE_SECONDS
+        self._opened_at = self._probe_at = 0.0
+        self._probing_since: float | None = None
+
+    @property
+    def clear(self) -> bool:
+        """Closed, and the last request was answered."""
+        return not self._failures
+
+    def answered(self) -> None:
+        """Any HTTP answer."""
+        self._failures = 0
+        self.reason = None
+        self._probing_since = None
+
+    def failed(self, now: float, reason: str) -> None:
+        """No answer."""
+        self._failures += 1
+        if self.reason is None:
+            if self._failures < FAILURES_MAX:
+                return
+            self.reason = reason
+            self._opened_at = now
+            self._delay = PROBE_SECONDS
+            self._probe_at = now + self._delay
+        elif self._probing_since is not None:
+            self.reason = reason
+            self._probing_since = None
+            self._delay = min(PROBE_SECONDS_MAX, self._delay * 2)
+            self._probe_at = now + self._delay
+
+    def may_probe(self, now: float) -> bool:
+        """Whether the caller may send the one request that shows whether the store is back."""
+        if self._probing_since is not None and now - self._probing_since < PROBE_LOST_SECONDS:
+            return False
+        if now < self._probe_at:
+            return False
+        self._probing_since = now
+        return True
+
+    def wait_seconds(self, now: float) -> float:
+        """How long a held task should sleep before it asks again."""
+        return min(PROBE_SECONDS, max(0.05, self._probe_at - now))
+
+    def given_up(self, now: float) -> bool:
+        """Open for longer than an outage may last."""
+        return self.reason is not None and now - self._opened_at > self.outage_seconds_max
+
+
+class Pace:
+    """Requests per second: each takes its place on a line of equal gaps, a tenth of a second of them may come at once."""
+
+    __slots__ = ("_gap", "_next")
+
+    BURST_SECONDS: Final = 0.1
+
+    def __init__(self, per_second: float) -> None:
+        self._gap = 1.0 / per_second
+        self._next = float("-inf")
+
+    def take(self, now: float) -> float:
+        """Seconds to wait before the request that takes this place."""
+        self._next = max(self._next, now - self.BURST_SECONDS) + self._gap
+        return max(0.0, self._next - now)
+
+
+class Throttle:
+    """The limits of one (store, bucket, role) in one runner.
+
+    The runner asks `room` how many more tasks may start and tells `acquired` and `released`; the store tells how each request
+    went and waits where it must.
+    """
+
+    __slots__ = ("_clock", "breaker", "in_use", "pace", "quota", "window")
+
+    def __init__(
+        self,
+        clock: Clock,
+        in_flight_max: int,
+        *,
+        requests_per_second: float | None = None,
+        outage_seconds_max: float = OUTAGE_SECONDS_MAX,
+    ) -> None:
+        """`in_flight_max` and `requests_per_second` are this runner's share of the store's."""
+        self._clock = clock
+        self.window = Window(in_flight_max)
+        self.quota = RetryQuota()
+        self.breaker = Breaker(outage_seconds_max)
+        self.pace = None if requests_per_second is None else Pace(requests_per_second)
+        self.in_use = 0
+
+    @property
+    def held(self) -> str | None:
+        """Why tasks are held; None while the store is reached."""
+        return self.breaker.reason
+
+    def room(self) -> int:
+        """How many more tasks may start now. While tasks are held one may be on its way, so that someone probes."""
+        width = self.window.width if self.breaker.reason is None else 1
+        return max(0, width - self.in_use)
+
+    def acquired(self, tasks: int = 1) -> None:
+        """So many tasks were started; a batch is one."""
+        self.in_use += tasks
+
+    def released(self, tasks: int = 1) -> None:
+        """So many tasks have ended."""
+        self.in_use -= tasks
+
+    def succeeded(self, returned: int = 1) -> None:
+        """A request went well; `returned` are the quota tokens that its retries took, or 1."""
+        self.window.clean()
+        quota = self.quota
+        if quota.tokens < quota.FULL:
+            quota.give(returned)
+        if not self.breaker.clear:
+            self.breaker.answered()
+
+    def answered(self) -> None:
+        """The store refused for a reason that says nothing of its load."""
+        self.breaker.answered()
+
+    def throttled(self) -> None:
+        """The store asked for less."""
+        self.breaker.answered()
+        self.window.throttled(self._clock.monotonic())
+
+    def failed(self, reason: str) -> None:
+        """No answer came."""
+        self.breaker.failed(self._clock.monotonic(), reason)

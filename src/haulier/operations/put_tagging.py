@@ -1,0 +1,67 @@
+"""Replace the tag set of each object, or add tags to it."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import msgspec
+
+from haulier.core.errors import StoreError
+from haulier.core.ports import ObjectStore
+from haulier.core.task import Outcome, Task
+from haulier.operations.replay import unknown_outcome
+
+TAGS_MAX = 10
+"""Of S3 and COS alike."""
+TAGGED = Outcome(200, None, "Successful")
+
+
+class PutTagging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Set exactly these tags (`replace`), or merge them over the present ones (`add`), on each object or version
+    (S3PutObjectTagging, COSPutObjectTagging).
+
+    `add` reads, merges and writes; a change made by others in between is lost. In doubt: `replace` is repeated, `add` reads
+    and merges anew (reliability §3).
+    """
+
+    name: ClassVar[str] = "put_tagging"
+    batch_rows: ClassVar[int] = 1
+
+    tags: dict[str, str]
+    mode: Literal["replace", "add"] = "replace"
+
+    async def apply(self, task: Task, store: ObjectStore) -> Outcome:
+        """Tag one object. More than 10 tags → 400 InvalidTag, untouched."""
+        tags = self.tags
+        if self.mode == "add":
+            present = await store.get_tags(task.bucket, task.key, task.version)
+            tags = {**present, **tags}
+            if tags == present:
+                return TAGGED
+        if len(tags) > TAGS_MAX:
+            return Outcome(400, "InvalidTag", f"the object would have {len(tags)} tags; {TAGS_MAX} are allowed")
+        try:
+            await store.put_tags(task.bucket, task.key, task.version, tags)
+        except StoreError as error:
+            if not error.unknown:
+                raise
+            return await self._read_back(task, store, tags, error)
+        return TAGGED
+
+    async def _read_back(self, task: Task, store: ObjectStore, tags: dict[str, str], error: StoreError) -> Outcome:
+        try:
+            present = await store.get_tags(task.bucket, task.key, task.version)
+        except StoreError as unread:
+            return unknown_outcome(unread)
+        return TAGGED if present == tags else Outcome(error.status, error.code, error.message)
+
+    async def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Sequence[Outcome]:
+        """Not used: `batch_rows` is 1."""
+        return [await self.apply(task, store) for task in tasks]
+
+    def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:  # noqa: ARG002 - the port's signature
+        """The row's own object."""
+        return None
+
+    def buckets(self) -> Sequence[str]:
+        """None but the rows'."""
+        return ()

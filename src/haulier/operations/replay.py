@@ -1,0 +1,41 @@
+"""The replay rules: what to do about a request that may have been carried out already (decisions §3, "In doubt").
+
+The gap may be milliseconds (a connection that broke) or days (a crash, then a restart). Before a copy or a delete is repeated
+the object is looked at: what has changed since the first attempt is left alone, unless it is what the attempt was to bring about.
+"""
+
+from typing import Final
+
+from haulier.core.errors import StoreError
+from haulier.core.ports import ObjectHead, ObjectStore
+from haulier.core.task import Outcome
+
+TRIES_MAX: Final = 8
+"""How often an operation goes back to its start after a try of unknown fate."""
+DOUBT_MS: Final = 1000
+"""Stores tell times to the second: so much before the first attempt counts as after it."""
+
+
+def changed_since(head: ObjectHead, first_attempt_ms: int) -> bool:
+    """Whether the object was written at or after the first attempt, by the store's clock."""
+    return head.modified_ms >= first_attempt_ms - DOUBT_MS
+
+
+def changed_outcome(what: str) -> Outcome:
+    """The failure of a task whose object someone else has written since the first attempt."""
+    return Outcome(409, "ChangedSinceAttempt", f"{what} was written after the first attempt; it was left untouched")
+
+
+def unknown_outcome(error: StoreError) -> Outcome:
+    """The failure of a task whose effect could not be found out."""
+    return Outcome(error.status, "OutcomeUnknown", f"whether it was carried out could not be read back: {error.message}")
+
+
+async def look(store: ObjectStore, bucket: str, key: bytes, version: bytes | None = None) -> ObjectHead | None:
+    """HEAD; None where there is no such object, version, or only a delete marker. Raises StoreError for other refusals."""
+    try:
+        return await store.head_object(bucket, key, version)
+    except StoreError as error:
+        if error.status == 404 or error.code == "DeleteMarker":
+            return None
+        raise

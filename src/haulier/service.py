@@ -1,0 +1,438 @@
+"""What a caller may ask of Haulier, the same for every wire: create, describe, list, set priority, set status, tag, delete.
+
+The API layers turn requests into these calls and nothing else; here stand the rules that do not depend on a wire's spelling,
+and, as data, those few in which the dialects differ on purpose (decisions §2). Every call is synchronous, may be made from any
+thread, and has changed nothing when it raises.
+"""
+
+import hashlib
+import hmac
+import secrets
+import uuid
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+from haulier.core import arns
+from haulier.core.accounts import Caller, Role, User
+from haulier.core.errors import (
+    AccessRefused,
+    IllegalTransition,
+    InvalidField,
+    InvalidListToken,
+    JobFailure,
+    JobNotFound,
+    TokenReused,
+    TooManyTags,
+)
+from haulier.core.job import Dialect, Job, Manifest, OperationSpec, Placement, Report
+from haulier.core.lifecycle import ENDING, TERMINAL, JobEvent, JobStatus, advance
+from haulier.core.placement import Resolver
+from haulier.core.ports import Clock, JobStore, ListQuery
+
+PAGE_JOBS_MAX: Final = 1000
+TAGS_MAX: Final = 50
+DAY_MS: Final = 86_400_000
+
+May = Callable[[User, Sequence[str]], bool]
+"""Whether a user's policy allows an action, given under all its names."""
+
+
+class Call(Enum):
+    """What can be asked, with the names that policies know it by (cos-batch.md §1.7, decisions §2)."""
+
+    CREATE = ("s3:CreateJob", "cos:CreateJob")
+    DESCRIBE = ("s3:DescribeJob", "cos:ListJobs")
+    LIST = ("s3:ListJobs", "cos:ListJobs")
+    SET_PRIORITY = ("s3:UpdateJobPriority", "cos:UpdateJobPriority")
+    SET_STATUS = ("s3:UpdateJobStatus", "cos:UpdateJobStatus")
+    GET_TAGS = ("s3:GetJobTagging",)
+    PUT_TAGS = ("s3:PutJobTagging",)
+    DELETE_TAGS = ("s3:DeleteJobTagging",)
+    DELETE = ("cos:DeleteJob",)
+    PASS_ROLE = ("iam:PassRole", "cam:PassRole")
+
+
+class CreateJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked request for a new job: everything the mapping of a wire found in it."""
+
+    dialect: Dialect
+    region: str
+    token: str
+    digest: str
+    """SHA-256 of the parsed request without its token."""
+    description: str | None
+    priority: int
+    confirmation_required: bool
+    role_arn: str
+    manifest: Manifest
+    operation: OperationSpec
+    report: Report
+    buckets: Mapping[str, str | None]
+    """Buckets that the request itself names (manifest, report, target) → the region in their resource name, if it has one."""
+    as_sent: dict[str, Any]
+    tags: dict[str, str] = {}
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a list; `next_token` is None on the last one."""
+
+    jobs: Sequence[Job]
+    next_token: str | None
+
+
+class StatusAnswer(msgspec.Struct, frozen=True):
+    """The job after a status request, and the status to answer: a resumed job is told to be `Ready` (decisions §2)."""
+
+    job: Job
+    status: str
+
+
+# -- which status may be asked for -------------------------------------------------------------------------------------------
+
+
+class _Special(Enum):
+    """What a status request may do besides causing an event."""
+
+    NOTHING = "nothing"
+    """Allowed, and already so."""
+    REMEMBER = "remember"
+    """Confirmed before the job was Suspended: it will go from Preparing to Ready at once."""
+    TAKE_OVER = "take over"
+    """A pause for priority becomes the user's own."""
+
+
+_S, _E = JobStatus, JobEvent
+Reaction = JobEvent | _Special
+Legality = Mapping[JobStatus, Reaction]
+
+_PAUSE: Final[Legality] = {
+    _S.READY: _E.HELD,
+    _S.ACTIVE: _E.HELD,
+    _S.PAUSING: _Special.TAKE_OVER,
+    _S.PAUSED: _Special.TAKE_OVER,
+}
+
+_S3_LEGAL: Final[Mapping[str, Legality]] = {  # s3-batch-operations.md §5.3
+    "Ready": {_S.SUSPENDED: _E.CONFIRMED},
+    "Cancelled": {
+        _S.SUSPENDED: _E.CANCEL_SETTLED,
+        _S.CANCELLING: _Special.NOTHING,
+        **dict.fromkeys((_S.NEW, _S.PREPARING, _S.READY, _S.ACTIVE, _S.PAUSING, _S.PAUSED), _E.CANCEL_REQUESTED),
+    },
+    "Paused": _PAUSE,
+}
+
+LEGAL: Final[Mapping[Dialect, Mapping[str, Legality]]] = {
+    "s3control": _S3_LEGAL,
+    "native": _S3_LEGAL,
+    "cos": {  # cos-batch.md §4.3
+        "Ready": {
+            _S.NEW: _Special.REMEMBER,
+            _S.PREPARING: _Special.REMEMBER,
+            _S.SUSPENDED: _E.CONFIRMED,
+            _S.READY: _Special.NOTHING,
+        },
+        "Cancelled": {
+            _S.CANCELLING: _Special.NOTHING,
+            **dict.fromkeys((_S.NEW, _S.PREPARING, _S.SUSPENDED, _S.READY), _E.CANCEL_SETTLED),
+            **dict.fromkeys((_S.ACTIVE, _S.PAUSING, _S.PAUSED), _E.CANCEL_REQUESTED),
+        },
+        "Paused": _PAUSE,
+    },
+}
+"""Dialect → requested status → the states it may be requested in, and what then happens. What is absent is refused."""
+
+_DISCARD: Final[Legality] = {  # DeleteJob: as a cancel, and never refused
+    **dict.fromkeys((_S.NEW, _S.PREPARING, _S.SUSPENDED, _S.READY), _E.CANCEL_SETTLED),
+    **dict.fromkeys((_S.ACTIVE, _S.PAUSING, _S.PAUSED), _E.CANCEL_REQUESTED),
+    **dict.fromkeys((*TERMINAL, *ENDING), _Special.NOTHING),
+}
+
+
+# -- the service -------------------------------------------------------------------------------------------------------------
+
+
+class Service:
+    """The calls. Every one begins with the caller's right to it and ends with what is stored.
+
+    `may` says whether a user's policy allows an action. `secret` keys the list tokens: processes that serve one job store share
+    it, a new one makes old tokens invalid; left out, it is new with every start.
+    `unfinished_jobs_max` is per account. Jobs older than `list_days` are listed only while they are unfinished.
+    """
+
+    def __init__(
+        self,
+        jobstore: JobStore,
+        resolver: Resolver,
+        clock: Clock,
+        *,
+        may: May,
+        secret: bytes | None = None,
+        unfinished_jobs_max: int = 10_000,
+        list_days: int = 90,
+        extensions: bool = True,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._jobstore = jobstore
+        self._resolver = resolver
+        self.clock = clock
+        self._may = may
+        self._tokens = _ListTokens(secret or secrets.token_bytes(32))
+        self._unfinished_jobs_max = unfinished_jobs_max
+        self._list_days = list_days
+        self._new_id = new_id
+        self.extensions = extensions
+        """Whether requests may use what neither cloud has: Paused, and operations of ours."""
+
+    def authorise(self, caller: Caller, call: Call) -> None:
+        """Raises AccessRefused unless the caller's policy allows the call.
+
+        The calls below do so themselves; a wire asks first, so that no body is parsed for someone who may not send it.
+        """
+        if not self._may(caller.user, call.value):
+            raise AccessRefused(f"{caller.user.name!r} is not allowed {call.value[0]}.")
+
+    def create(self, caller: Caller, request: CreateJob) -> Job:
+        """Store a new job, or return the one that the same request under the same token made (S3 and native).
+
+        Where buckets lie is resolved now and frozen; one that resolves nowhere, or that the role may not touch, does not fail
+        the call but the job later, as with AWS. Raises AccessRefused, InvalidField, TokenReused, TooManyJobs, TooManyTags.
+        """
+        self.authorise(caller, Call.CREATE)
+        if request.tags:
+            self.authorise(caller, Call.PUT_TAGS)
+            _check_tag_count(request.tags)
+        role = self._passed(caller, arns.role_name(request.role_arn, caller.account, "RoleArn"))
+        earlier = self._jobstore.by_token(caller.account.name, request.token)
+        if earlier is not None:
+            return _repeated(earlier, request)
+        job = self._new_job(caller, request, role)
+        try:
+            self._jobstore.create(job, unfinished_max=self._unfinished_jobs_max)
+        except TokenReused:
+            earlier = self._jobstore.by_token(caller.account.name, request.token)
+            if earlier is None:
+                raise
+            return _repeated(earlier, request)
+        return job
+
+    def _new_job(self, caller: Caller, request: CreateJob, role: Role) -> Job:
+        now_ms = self.clock.now_ms()
+        return Job(
+            id=self._new_id(),
+            account=caller.account.name,
+            dialect=request.dialect,
+            token=request.token,
+            digest=request.digest,
+            created_by=caller.user.name,
+            role=role.name,
+            role_arn=request.role_arn,
+            region=request.region,
+            description=request.description,
+            priority=request.priority,
+            confirmation_required=request.confirmation_required,
+            manifest=request.manifest,
+            operation=request.operation,
+            report=request.report,
+            as_sent=request.as_sent,
+            placements=self._placements(role, request.buckets),
+            tags=dict(request.tags),
+            status_since_ms=now_ms,
+            created_ms=now_ms,
+        )
+
+    def _placements(self, role: Role, buckets: Mapping[str, str | None]) -> tuple[Placement, ...]:
+        found: list[Placement] = []
+        for bucket, region in buckets.items():
+            try:
+                found.append(Placement(bucket, self._resolver.permitted(role, bucket, region).name))
+            except JobFailure:
+                continue  # asked again, and told to the user, when the job is prepared
+        return tuple(found)
+
+    def _passed(self, caller: Caller, name: str) -> Role:
+        """The role, if the caller may let jobs act as it; the same refusal whether it is forbidden or does not exist."""
+        self.authorise(caller, Call.PASS_ROLE)
+        role = caller.account.role(name)
+        if role is None or caller.user.name not in role.users:
+            raise AccessRefused(f"{caller.user.name!r} is not allowed {Call.PASS_ROLE.value[0]} on role {name!r}.")
+        return role
+
+    def describe(self, caller: Caller, job_id: str) -> Job:
+        """The job. Raises JobNotFound, also for a job of another account."""
+        self.authorise(caller, Call.DESCRIBE)
+        return self._jobstore.get(caller.account.name, job_id)
+
+    def list(
+        self, caller: Caller, *, statuses: frozenset[str] = frozenset(), limit: int | None = None, token: str | None = None
+    ) -> Page:
+        """One page of the account's jobs: COS oldest first, else newest first. No limit given means 1,000, the most there is.
+
+        Raises InvalidListToken.
+        """
+        self.authorise(caller, Call.LIST)
+        limit = limit or PAGE_JOBS_MAX
+        found = self._jobstore.list(
+            ListQuery(
+                account=caller.account.name,
+                statuses=statuses,
+                newest_first=caller.dialect != "cos",
+                after=None if token is None else self._after(caller, token),
+                created_since_ms=self.clock.now_ms() - self._list_days * DAY_MS,
+                limit=limit + 1,
+            )
+        )
+        more = len(found) > limit
+        return Page(found[:limit], self._tokens.make(caller, found[limit - 1]) if more else None)
+
+    def _after(self, caller: Caller, token: str) -> tuple[int, str]:
+        if caller.dialect == "cos" and _is_job_id(token):  # documented there: the last JobId of the page before
+            try:
+                job = self._jobstore.get(caller.account.name, token)
+            except JobNotFound:
+                raise InvalidListToken("The list token names no job.") from None
+            return job.created_ms, job.id
+        return self._tokens.read(caller, token)
+
+    def set_priority(self, caller: Caller, job_id: str, priority: int) -> Job:
+        """Give the job another priority, also while it runs. Raises JobNotFound, and IllegalTransition when it has ended."""
+        self.authorise(caller, Call.SET_PRIORITY)
+
+        def change(job: Job) -> Job:
+            if job.status in TERMINAL:
+                raise IllegalTransition(job.id, job.status, "another priority")
+            return msgspec.structs.replace(job, priority=priority)
+
+        return self._jobstore.change(caller.account.name, job_id, change)
+
+    def set_status(self, caller: Caller, job_id: str, requested: str, reason: str | None) -> StatusAnswer:
+        """Confirm, resume (`Ready`), cancel (`Cancelled`) or, with extensions on, pause (`Paused`) a job.
+
+        `Ready` lets a job act as its role, so it needs what creating it needs (decisions §2). Raises InvalidField for another
+        word, IllegalTransition where the dialect's table has no such move, JobNotFound, AccessRefused.
+        """
+        self.authorise(caller, Call.SET_STATUS)
+        if requested not in LEGAL[caller.dialect] or (requested == "Paused" and not self.extensions):
+            known = "Ready, Cancelled or Paused" if self.extensions else "Ready or Cancelled"
+            raise InvalidField("requestedJobStatus", f"{requested!r} is not {known}")
+        if requested == "Ready":
+            self.authorise(caller, Call.CREATE)
+            self._passed(caller, self._jobstore.get(caller.account.name, job_id).role)
+        now_ms = self.clock.now_ms()
+
+        def change(job: Job) -> Job:
+            reaction = self._reaction(caller.dialect, requested, job)
+            if reaction is None:
+                raise IllegalTransition(job.id, job.status, f"the status {requested}")
+            changed = _react(job, reaction, now_ms)
+            return changed if reason is None else msgspec.structs.replace(changed, status_reason=reason)
+
+        job = self._jobstore.change(caller.account.name, job_id, change)
+        resumed = requested == "Ready" and job.status == JobStatus.ACTIVE
+        return StatusAnswer(job, JobStatus.READY.value if resumed else str(job.status))
+
+    def _reaction(self, dialect: Dialect, requested: str, job: Job) -> Reaction | None:
+        status = JobStatus(job.status)
+        if self.extensions and requested == "Ready" and job.paused_by == "user" and status in (_S.PAUSING, _S.PAUSED):
+            return _E.RELEASED
+        return LEGAL[dialect][requested].get(status)
+
+    def get_tags(self, caller: Caller, job_id: str) -> Mapping[str, str]:
+        """The job's own tags."""
+        self.authorise(caller, Call.GET_TAGS)
+        return self._jobstore.get(caller.account.name, job_id).tags
+
+    def put_tags(self, caller: Caller, job_id: str, tags: Mapping[str, str]) -> None:
+        """Replace the job's tags, whatever its state. Raises TooManyTags, JobNotFound."""
+        self.authorise(caller, Call.PUT_TAGS)
+        _check_tag_count(tags)
+        self._set_tags(caller, job_id, tags)
+
+    def delete_tags(self, caller: Caller, job_id: str) -> None:
+        """Remove all of the job's tags; none is no error."""
+        self.authorise(caller, Call.DELETE_TAGS)
+        self._set_tags(caller, job_id, {})
+
+    def _set_tags(self, caller: Caller, job_id: str, tags: Mapping[str, str]) -> None:
+        after = dict(tags)
+        self._jobstore.change(caller.account.name, job_id, lambda job: msgspec.structs.replace(job, tags=after))
+
+    def delete(self, caller: Caller, job_id: str) -> None:
+        """Hide the job; an unfinished one is cancelled first and ends properly, unseen. Its token stays used (decisions §5)."""
+        self.authorise(caller, Call.DELETE)
+        now_ms = self.clock.now_ms()
+        self._jobstore.change(caller.account.name, job_id, lambda job: _react(job, _DISCARD[JobStatus(job.status)], now_ms))
+        self._jobstore.delete(caller.account.name, job_id)
+
+
+def _react(job: Job, reaction: Reaction, now_ms: int) -> Job:
+    """The job after the reaction of a legality table."""
+    match reaction:
+        case _Special.NOTHING:
+            return job
+        case _Special.REMEMBER:
+            return msgspec.structs.replace(job, confirmation_given=True)
+        case _Special.TAKE_OVER:
+            return msgspec.structs.replace(job, paused_by="user")
+        case _:
+            changed = advance(job, reaction, now_ms=now_ms, paused_by="user" if reaction is _E.HELD else None)
+            return msgspec.structs.replace(changed, confirmation_given=True) if reaction is _E.CONFIRMED else changed
+
+
+def _repeated(earlier: Job, request: CreateJob) -> Job:
+    """The answer to a token that is taken: COS refuses every repetition, the others only another content (decisions §2)."""
+    same = earlier.dialect == request.dialect and hmac.compare_digest(earlier.digest.encode(), request.digest.encode())
+    if request.dialect == "cos" or not same:
+        raise TokenReused(request.token, earlier.id)
+    return earlier
+
+
+def _check_tag_count(tags: Mapping[str, str]) -> None:
+    if len(tags) > TAGS_MAX:
+        raise TooManyTags(f"Tags: {len(tags)} tags are more than the {TAGS_MAX} that a job can have.")
+
+
+# -- list tokens -------------------------------------------------------------------------------------------------------------
+
+
+def _is_job_id(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+class _ListTokens:
+    """Where a page ended, as opaque text of 51 characters: (creation ms, job id) and a MAC that binds it to account and order."""
+
+    _TIME_BYTES = 6
+    _MAC_BYTES = 16
+    _LENGTH = _TIME_BYTES + 16 + _MAC_BYTES
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hmac.digest(secret, b"haulier list token", hashlib.sha256)
+
+    def _mac(self, caller: Caller, place: bytes) -> bytes:
+        order = b"oldest" if caller.dialect == "cos" else b"newest"
+        text = b"\0".join((caller.account.name.encode(), order, place))
+        return hmac.digest(self._key, text, hashlib.sha256)[: self._MAC_BYTES]
+
+    def make(self, caller: Caller, last: Job) -> str:
+        """The token for the page after `last`."""
+        place = last.created_ms.to_bytes(self._TIME_BYTES, "big") + uuid.UUID(last.id).bytes
+        return urlsafe_b64encode(place + self._mac(caller, place)).rstrip(b"=").decode()
+
+    def read(self, caller: Caller, token: str) -> tuple[int, str]:
+        """(creation ms, job id) of the last job of the page before. Raises InvalidListToken."""
+        try:
+            raw = b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), b"-_", validate=True)
+        except ValueError:  # also what UnicodeEncodeError and binascii.Error are
+            raw = b""
+        place, mac = raw[: -self._MAC_BYTES], raw[-self._MAC_BYTES :]
+        if len(raw) != self._LENGTH or not hmac.compare_digest(mac, self._mac(caller, place)):
+            raise InvalidListToken("The list token was not made by this server for this list.")
+        return int.from_bytes(place[: self._TIME_BYTES], "big"), str(uuid.UUID(bytes=place[self._TIME_BYTES :]))

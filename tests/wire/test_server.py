@@ -1,0 +1,101 @@
+"""What the server answers beside the wires, and when something breaks."""
+
+import http.client
+import json
+from typing import Any
+
+import pytest
+import structlog
+
+from haulier.core.errors import TooManyJobs, Unavailable
+from wire.serving import Serving
+from wire.test_bad_requests import s3_body, s3_refusal, send_s3
+from wire.test_cos import a_body
+
+
+def get(served: Serving, target: str, method: str = "GET") -> tuple[int, str, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    try:
+        connection.request(method, target)
+        answer = connection.getresponse()
+        assert answer.getheader("date")
+        return answer.status, answer.getheader("content-type") or "", answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_healthz_answers_when_the_server_serves(served: Serving) -> None:
+    assert get(served, "/healthz")[0] == 200
+
+
+def test_readyz_tells_why_not(served: Serving) -> None:
+    assert get(served, "/readyz")[0] == 200
+    for state, reason in (("another coordinator is active", "another coordinator is active"), (False, "not ready")):
+        served.ready = state
+        status, kind, body = get(served, "/readyz")
+        assert (status, kind) == (503, "application/json")
+        assert json.loads(body) == {"ready": False, "reason": reason}
+    served.ready = True
+
+
+@pytest.mark.parametrize("target", ["/", "/jobsx", "/favicon.ico", "/v2/jobs"])
+def test_what_belongs_to_no_wire_is_not_found(served: Serving, target: str) -> None:
+    status, kind, body = get(served, target)
+    assert (status, kind.partition(";")[0]) == (404, "text/plain")
+    assert "/v20180820/jobs" in body
+
+
+def test_a_request_without_signature_is_refused_by_each_wire_in_its_own_words(served: Serving) -> None:
+    status, _, body = get(served, "/jobs")
+    assert (status, "<Error><Code>AccessDenied</Code>" in body) == (403, True)
+    status, _, body = get(served, "/v20180820/jobs")
+    assert (status, "<ErrorResponse" in body, "<Code>AccessDenied</Code>" in body) == (403, True, True)
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, served: Serving, error: Exception) -> None:
+    def fail(*_arguments: Any, **_more: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(served.jobstore, "create", fail)
+
+
+def test_an_unexpected_error_is_internal_logged_and_tells_nothing(served: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, served, ZeroDivisionError("the inside of the house"))
+    with structlog.testing.capture_logs() as logs:
+        answer = served.cos().send("POST", "/jobs", a_body())
+        s3 = send_s3(served, "POST", "/v20180820/jobs", s3_body())
+    assert (answer.status, answer.text("Code")) == (500, "InternalError")
+    assert s3_refusal(s3)[:2] == (500, "InternalServiceException")
+    assert b"inside" not in answer.body + s3.body
+    failed = [log for log in logs if log["log_level"] == "error"]
+    assert [log["request_id"] for log in failed] == [answer.text("RequestId"), s3.headers["x-amz-request-id"]]
+    assert all("ZeroDivisionError: the inside of the house" in log["stack"] for log in failed)
+    assert "secret-of-admin" not in repr(logs)
+
+
+@pytest.mark.parametrize(
+    ("error", "cos", "s3"),
+    [
+        (TooManyJobs("too many"), (500, "TooManyJobs"), (400, "TooManyRequestsException")),
+        (Unavailable("disk full"), (500, "ServiceUnavailable"), (503, "ServiceUnavailable")),
+    ],
+)
+def test_what_cannot_be_stored_is_told_as_each_wire_tells_it(
+    served: Serving, monkeypatch: pytest.MonkeyPatch, error: Exception, cos: tuple[int, str], s3: tuple[int, str]
+) -> None:
+    broken(monkeypatch, served, error)
+    answer = served.cos().send("POST", "/jobs", a_body())
+    assert (answer.status, answer.text("Code")) == cos
+    assert s3_refusal(send_s3(served, "POST", "/v20180820/jobs", s3_body()))[:2] == s3
+
+
+def test_a_body_that_is_too_large_ends_the_connection(served: Serving) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    try:
+        connection.request("POST", "/jobs", b"x" * ((1 << 20) + 1))
+        answer = connection.getresponse()
+        body = answer.read().decode()
+    finally:
+        connection.close()
+    assert (answer.status, answer.getheader("connection")) == (400, "close")
+    assert "<Code>XMLSizeLimit</Code>" in body
