@@ -22,6 +22,7 @@ from haulier.core.placement import Resolver
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
 from haulier.engine.local import LocalEngine
+from haulier.engine.prober import Proofs
 from haulier.engine.sweeper import Sweeper
 from haulier.jobstore import SqlJobStore
 from haulier.service import Service
@@ -70,6 +71,7 @@ def serve(settings: Settings) -> int:
             engine,
             spool,
             Briefs(accounts, settings.store_credentials(), tasks_max=settings.limits.tasks_per_job),
+            Proofs(stores, clock),
             clock,
             active_max=settings.limits.jobs_active,
             confirmation_days=settings.limits.confirmation_days,

@@ -12,6 +12,7 @@ from haulier.engine import frames
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
 from haulier.engine.port import FromRunner, RunnerJoined, RunnerLost
+from haulier.engine.prober import Proofs
 from haulier.jobstore import SqlJobStore
 from unit.values import a_job
 
@@ -128,7 +129,7 @@ class World:
                         attempt=unit.attempt, chunk=Chunk(job=unit.job, index=index, first_row=first, rows=rows, name=name)
                     )
                 )
-            toy.say(frames.Prepared(attempt=unit.attempt, job=unit.job, total=self.rows))
+            toy.say(frames.Prepared(attempt=unit.attempt, job=unit.job, total=self.rows, row_stores=("main",)))
             return True
         if isinstance(unit, frames.WriteReport):
             names = [chunk.sealed_name for chunk in unit.chunks if chunk.sealed_name] + [s.name for s in unit.segments]
@@ -202,7 +203,13 @@ class Stage:
     def restart(self):
         """A new coordinator, as after kill -9: the old one's memory and runners are gone."""
         self.coordinator = Coordinator(
-            self.jobstore, self.world, self.world, Briefs(accounts(self.users), {}), self.clock, crashed=self.crashes.append
+            self.jobstore,
+            self.world,
+            self.world,
+            Briefs(accounts(self.users), {}),
+            Proofs([], self.clock),
+            self.clock,
+            crashed=self.crashes.append,
         )
         self.coordinator.take_over()
 

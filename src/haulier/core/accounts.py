@@ -1,7 +1,8 @@
 """Tenants: accounts, their users and roles, and the caller that a verified request speaks for."""
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -18,8 +19,8 @@ class Credentials(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Credentials({self.access_key!r}, …)"
 
-    def __rich_repr__(self) -> Iterator[str]:
-        yield self.access_key
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("access_key", self.access_key)]
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +36,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"User({self.account}/{self.name})"
 
-    def __rich_repr__(self) -> Iterator[str]:
-        yield self.name
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("name", self.name)]
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +60,8 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Role({self.account}/{self.name})"
 
-    def __rich_repr__(self) -> Iterator[str]:
-        yield self.name
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("name", self.name)]
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):

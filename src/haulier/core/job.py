@@ -93,6 +93,8 @@ class Job(msgspec.Struct, kw_only=True):
     as_sent: dict[str, Any]
     """Manifest, Operation, Report as the client sent them, echoed exactly."""
     placements: tuple[Placement, ...] = ()
+    row_stores: tuple[str, ...] = ()
+    """The stores that the manifest's rows are on; known once prepared. Their capability is probed before the first task."""
     tags: dict[str, str] = {}
 
     status: str = "New"

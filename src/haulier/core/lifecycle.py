@@ -123,6 +123,7 @@ def advance(
     suspended_cause: str | None = None,
     failure: Failure | None = None,
     paused_by: str | None = None,
+    row_stores: tuple[str, ...] | None = None,
 ) -> Job:
     """The job after the event, with the dates and timers that go with the change.
 
@@ -147,6 +148,8 @@ def advance(
         changed.ended_ms = now_ms
     if total is not None:
         changed.total = total
+    if row_stores is not None:
+        changed.row_stores = row_stores
     if reason is not None:
         changed.status_reason = reason
     if failure is not None and job.failure is None:

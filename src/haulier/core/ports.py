@@ -7,7 +7,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
 
@@ -91,6 +91,7 @@ class JobMoved(msgspec.Struct, frozen=True, tag=True):
     suspended_cause: str | None = None
     failure: Failure | None = None
     paused_by: str | None = None
+    row_stores: tuple[str, ...] | None = None
     was: str | None = None
     """The status from which the caller moves it: in any other the entry changes nothing, so repeating it is safe. None = any."""
 
@@ -359,8 +360,8 @@ class Driver(Protocol):
 class Operation(Protocol):
     """What is done to each object. One of `apply` (tasks one by one) and `apply_batch` (up to `batch_rows`) is used."""
 
-    name: str
-    batch_rows: int
+    name: ClassVar[str]
+    batch_rows: ClassVar[int]
     """1: `apply` is used; more: `apply_batch` with at most so many tasks of one bucket, no (key, version) twice."""
 
     def apply(self, task: Task, store: ObjectStore) -> Effect[Outcome]:

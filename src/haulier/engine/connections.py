@@ -60,7 +60,20 @@ class Connections:
 
     def lane(self, brief: JobBrief, bucket: str) -> StoreLane:
         """The lane for the bucket. Raises JobFailure as `place`, or `RoleNotAllowed` when the role has no keys there."""
-        store = self.place(brief, bucket)
+        return self._lane(brief, self.place(brief, bucket), bucket)
+
+    def named(self, name: str) -> Store:
+        """The store of that name in the settings. Raises JobFailure `UnknownBucket`."""
+        store = self._resolver.stores.get(name)
+        if store is None:
+            raise JobFailure("UnknownBucket", f"store {name!r} is no longer in the settings")
+        return store
+
+    def scratch(self, brief: JobBrief, store: Store) -> ObjectStore:
+        """The store for its scratch bucket, under the job's credentials: the operator named that bucket, not the role."""
+        return self._lane(brief, store, store.scratch_bucket or "").store
+
+    def _lane(self, brief: JobBrief, store: Store, bucket: str) -> StoreLane:
         credentials = brief.access.get(store.name)
         if credentials is None:
             raise JobFailure("RoleNotAllowed", f"role {brief.role.name!r} has no keys for store {store.name!r}")

@@ -31,7 +31,9 @@ from haulier.engine import frames
 from haulier.engine.briefs import Briefs
 from haulier.engine.jobrun import Held, JobRun
 from haulier.engine.port import Engine, FromRunner, Notice, RunnerJoined
+from haulier.engine.prober import Proofs
 from haulier.engine.scheduler import Candidate, Standing, choose, standing
+from haulier.operations.probing import Finding
 
 COMMIT_SECONDS: Final = 0.25
 CHUNKS_PER_RUNNER: Final = 3
@@ -56,6 +58,7 @@ class Coordinator:
         engine: Engine,
         spool: Spool,
         briefs: Briefs,
+        proofs: Proofs,
         clock: Clock,
         *,
         active_max: int = 32,
@@ -67,6 +70,7 @@ class Coordinator:
         self._engine = engine
         self._spool = spool
         self._briefs = briefs
+        self._proofs = proofs
         self._clock = clock
         self._active_max = active_max
         self._confirmation_ms = int(confirmation_days * 86_400_000)
@@ -240,7 +244,7 @@ class Coordinator:
         run.staging.append(event.chunk)
         self._entries.append(ChunksStaged(job=event.chunk.job, chunks=(event.chunk,), first=len(run.staging) == 1))
 
-    def _file_unit_ended(self, event: frames.Prepared | frames.Delivered | frames.UnitFailed) -> None:
+    def _file_unit_ended(self, event: frames.Prepared | frames.Probed | frames.Delivered | frames.UnitFailed) -> None:
         run = self._runs.get(event.job)
         if run is None:
             return
@@ -253,7 +257,13 @@ class Coordinator:
         if isinstance(event, frames.Prepared):
             due = run.job.confirmation_required and not run.job.confirmation_given
             run.loaded = False
-            self._move(run, JobEvent.CONFIRMATION_DUE if due else JobEvent.PREPARED, total=event.total)
+            self._move(
+                run, JobEvent.CONFIRMATION_DUE if due else JobEvent.PREPARED, total=event.total, row_stores=event.row_stores
+            )
+        elif isinstance(event, frames.Probed):
+            failure = self._proofs.record(run.job, event.store, Finding(event.verdict, event.detail))
+            if failure is not None:
+                self._fail(run, failure.code, failure.reason)
         elif isinstance(event, frames.Delivered):
             self._move(run, JobEvent.REPORTED)
         else:
@@ -365,8 +375,7 @@ class Coordinator:
         self._load(run)
         may_run = run.job.id in order.may_run
         if status is JobStatus.READY and may_run:
-            self._open(run)
-            self._move(run, JobEvent.STARTED)
+            self._start(run)
         elif status is JobStatus.ACTIVE:
             self._keep_active(run, may_run)
         elif status is JobStatus.PAUSING:
@@ -376,6 +385,15 @@ class Coordinator:
                 self._move(run, JobEvent.DRAINED)
         elif status is JobStatus.PAUSED and may_run and run.job.paused_by == "priority":
             self._move(run, JobEvent.RELEASED)
+
+    def _start(self, run: JobRun) -> None:
+        """Begin, once every store that the rows are on was seen to do the operation (decisions §4)."""
+        unproven = self._proofs.missing(run.job)
+        if unproven is not None:
+            self._file_unit(run, self._clock.monotonic(), probe=unproven)
+            return
+        self._open(run)
+        self._move(run, JobEvent.STARTED)
 
     def _keep_active(self, run: JobRun, may_run: bool) -> None:
         job = run.job
@@ -416,8 +434,8 @@ class Coordinator:
         else:
             self._file_unit(run, now)
 
-    def _file_unit(self, run: JobRun, now: float) -> None:
-        """Have the manifest prepared or the report written, by the runner that has the least to do."""
+    def _file_unit(self, run: JobRun, now: float, *, probe: str | None = None) -> None:
+        """Have the manifest prepared, a store probed or the report written, by the runner that has the least to do."""
         if run.file_unit is not None or now < run.retry_at or not self._runners:
             return
         busy = dict.fromkeys(self._runners, 0)
@@ -435,7 +453,9 @@ class Coordinator:
         attempt = self._attempt()
         run.file_unit = Held(attempt, runner)
         unit: frames.Unit
-        if JobStatus(run.job.status) is JobStatus.PREPARING:
+        if probe is not None:
+            unit = frames.ProbeStore(attempt=attempt, job=run.job.id, store=probe)
+        elif JobStatus(run.job.status) is JobStatus.PREPARING:
             run.staging = []
             unit = frames.PrepareJob(attempt=attempt, job=run.job.id)
         else:

@@ -5,7 +5,7 @@ numbered; a runner keeps each until a `Renew` acknowledges it, which also says t
 """
 
 import struct
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 
@@ -65,7 +65,15 @@ class WriteReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Of chunks that were not finished."""
 
 
-Unit = RunChunk | PrepareJob | WriteReport
+class ProbeStore(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Try the job's operation on a scratch object of the store (decisions §4)."""
+
+    attempt: Attempt
+    job: str
+    store: str
+
+
+Unit = RunChunk | PrepareJob | ProbeStore | WriteReport
 
 
 # -- down ---------------------------------------------------------------------------------------------------------------------
@@ -124,6 +132,18 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     attempt: Attempt
     job: str
     total: int
+    row_stores: tuple[str, ...]
+    """Names of the stores that the rows are on."""
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What a probe found; `verdict` as in `operations.probing.Finding`."""
+
+    attempt: Attempt
+    job: str
+    store: str
+    verdict: Literal["proven", "lying", "inconclusive"]
+    detail: str
 
 
 class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -171,7 +191,7 @@ class UnitFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     passing: bool = False
 
 
-Event = ChunkWritten | Prepared | Flushed | Sealed | GivenBack | Delivered | UnitFailed
+Event = ChunkWritten | Prepared | Probed | Flushed | Sealed | GivenBack | Delivered | UnitFailed
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True, tag=True):

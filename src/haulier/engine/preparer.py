@@ -55,7 +55,7 @@ def prepare(
             total += piece.rows
         check.finish()
     _try_report_place(brief, connections, wait)
-    put(Prepared(attempt=unit.attempt, job=brief.id, total=total))
+    put(Prepared(attempt=unit.attempt, job=brief.id, total=total, row_stores=guard.row_stores))
 
 
 def _blocks(brief: JobBrief, connections: Connections, wait: Await) -> Iterator[bytes]:
@@ -122,6 +122,7 @@ class _RowGuard:
         self._protected: list[tuple[str, bytes, bool]] = [(location.bucket, location.key.encode(), False)]
         if report.enabled:
             self._protected.append((report.bucket, report_folder(report.prefix, brief.id).encode(), True))
+        self._row_stores: set[str] = set()
         self._targets = list(operation.buckets())
         for bucket in self._targets:
             self._place(bucket)
@@ -135,11 +136,17 @@ class _RowGuard:
             store = self._placed[bucket] = found.name
         return store
 
+    @property
+    def row_stores(self) -> tuple[str, ...]:
+        """Names of the stores that the rows checked so far are on."""
+        return tuple(sorted(self._row_stores))
+
     def check(self, table: pa.Table, first_row: int) -> None:
         """Raises JobFailure `UnknownBucket`, `RoleNotAllowed` or `ProtectedObject`."""
         buckets = table.column("bucket").unify_dictionaries().combine_chunks()
         for bucket in buckets.dictionary.to_pylist():
             store = self._place(bucket)
+            self._row_stores.add(store)
             for target in self._targets:
                 if self._place(target) != store:
                     raise JobFailure(

@@ -31,6 +31,7 @@ from haulier.engine.frames import (
     GivenBack,
     JobBrief,
     PrepareJob,
+    ProbeStore,
     RunChunk,
     Sealed,
     Submit,
@@ -38,6 +39,7 @@ from haulier.engine.frames import (
     UnitFailed,
 )
 from haulier.engine.preparer import prepare
+from haulier.engine.prober import run_probe
 from haulier.spool import files
 
 IN_FLIGHT_MAX: Final = 1024
@@ -181,6 +183,8 @@ class Runner:
         try:
             if isinstance(unit, RunChunk):
                 self._load(unit, brief)
+            elif isinstance(unit, ProbeStore):
+                run_probe(unit, brief, self._connections, self._await, self._mailbox.put)
             elif isinstance(unit, PrepareJob):
                 prepare(unit, brief, self._connections, self._spool, self._scratch, self._await, self._mailbox.put)
             else:

@@ -193,6 +193,7 @@ class Ledger:
                 suspended_cause=entry.suspended_cause,
                 failure=entry.failure,
                 paused_by=entry.paused_by,
+                row_stores=entry.row_stores,
             )
         except IllegalTransition:
             return  # the user was faster; the caller looks at the job it gets back

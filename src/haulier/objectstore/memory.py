@@ -59,13 +59,15 @@ class MemoryObjectStore:
 
     # -- looking up -----------------------------------------------------------------------------------------------------------
 
-    def _keys(self, bucket: str) -> dict[bytes, list[Held]]:
+    def _keys(self, bucket: str, key: bytes) -> dict[bytes, list[Held]]:
         if bucket not in self.buckets:
             raise StoreError(404, "NoSuchBucket", f"there is no bucket {bucket!r}")
+        if not key:
+            raise StoreError(400, "InvalidArgument", "an object's key is never empty")
         return self.buckets[bucket]
 
     def _find(self, bucket: str, key: bytes, version: bytes | None = None) -> Held:
-        held = self._keys(bucket).get(key, [])
+        held = self._keys(bucket, key).get(key, [])
         if version is None:
             if not held:
                 raise StoreError(404, "NoSuchKey", "there is no such key")
@@ -78,7 +80,7 @@ class MemoryObjectStore:
         return found
 
     def _put(self, bucket: str, key: bytes, held: Held) -> None:
-        versions = self._keys(bucket).setdefault(key, [])
+        versions = self._keys(bucket, key).setdefault(key, [])
         if bucket not in self._versioned:
             versions.clear()
         versions.append(held)
@@ -146,7 +148,7 @@ class MemoryObjectStore:
         if_absent: bool = False,
     ) -> str:
         """See `core.ports.ObjectStore`."""
-        current = self._keys(bucket).get(key)
+        current = self._keys(bucket, key).get(key)
         if if_absent and current and not current[-1].marker:
             raise StoreError(412, "PreconditionFailed", "the object is there already")
         data = body.read_bytes() if isinstance(body, Path) else body  # noqa: ASYNC240 - no event loop waits for this
@@ -197,7 +199,7 @@ class MemoryObjectStore:
     async def put_tags(self, bucket: str, key: bytes, version: bytes | None, tags: Mapping[str, str]) -> None:
         """See `core.ports.ObjectStore`."""
         held = self._find(bucket, key, version)
-        versions = self._keys(bucket)[key]
+        versions = self._keys(bucket, key)[key]
         versions[versions.index(held)] = msgspec.structs.replace(held, tags=dict(tags))
         self.log.append(("tag", bucket, key))
 
@@ -215,7 +217,7 @@ class MemoryObjectStore:
         bypass_governance: bool = False,  # noqa: ARG002 - nothing is locked here
     ) -> Outcome:
         """See `core.ports.ObjectStore`."""
-        keys = self._keys(bucket)
+        keys = self._keys(bucket, key)
         if if_match is not None:
             held = self._find(bucket, key, version)
             if held.etag != if_match:

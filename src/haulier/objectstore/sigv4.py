@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Sequence
 from hashlib import sha256
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 from haulier.core.accounts import Credentials
@@ -25,8 +26,12 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 def encode_key(key: bytes) -> str:
     """The key in a URL: RFC 3986 unreserved characters and `/` stay, every other byte becomes %XX."""
-    if not key.translate(None, _SAFE):
+    others = key.translate(None, _SAFE)
+    if not others:
         return key.decode("ascii")
+    first = others[:1]
+    if others.count(first) == len(others):  # spaces only, mostly
+        return key.replace(first, _PERCENT[first]).decode("ascii")
     return _UNSAFE.sub(lambda found: _PERCENT[found[0]], key).decode("ascii")
 
 
@@ -157,8 +162,8 @@ class Form:
             self._renew(stamp)
         signature = signer.signature(self._template % (path, query, *values) + payload)
         lines = [self._authorization + signature, self._date, *self._constant_lines]
-        for name, value in zip(self._varying_lines, values, strict=True):
-            lines.append(name + value)
+        if values:
+            lines += map(add, self._varying_lines, values)
         return lines
 
     def _renew(self, stamp: str) -> None:

@@ -54,33 +54,29 @@ class Breaker:
     """Holds tasks while a store cannot be reached, instead of failing millions: opens after 50 connection-class failures in a
     row, then lets one request through at growing intervals, and closes on any HTTP answer."""
 
-    __slots__ = ("_delay", "_failures", "_opened_at", "_probe_at", "_probing_since", "outage_seconds_max", "reason")
+    __slots__ = ("_delay", "_opened_at", "_probe_at", "_probing_since", "failures", "outage_seconds_max", "reason")
 
     def __init__(self, outage_seconds_max: float = OUTAGE_SECONDS_MAX) -> None:
         self.outage_seconds_max = outage_seconds_max
         self.reason: str | None = None
         """Why it is open; None = closed."""
-        self._failures = 0
+        self.failures = 0
+        """In a row, up to the last request."""
         self._delay = PROBE_SECONDS
         self._opened_at = self._probe_at = 0.0
         self._probing_since: float | None = None
 
-    @property
-    def clear(self) -> bool:
-        """Closed, and the last request was answered."""
-        return not self._failures
-
     def answered(self) -> None:
         """Any HTTP answer."""
-        self._failures = 0
+        self.failures = 0
         self.reason = None
         self._probing_since = None
 
     def failed(self, now: float, reason: str) -> None:
         """No answer."""
-        self._failures += 1
+        self.failures += 1
         if self.reason is None:
-            if self._failures < FAILURES_MAX:
+            if self.failures < FAILURES_MAX:
                 return
             self.reason = reason
             self._opened_at = now
@@ -176,7 +172,7 @@ class Throttle:
         quota = self.quota
         if quota.tokens < quota.FULL:
             quota.give(returned)
-        if not self.breaker.clear:
+        if self.breaker.failures:
             self.breaker.answered()
 
     def answered(self) -> None:

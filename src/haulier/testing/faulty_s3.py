@@ -8,6 +8,7 @@
 It checks the payload's digests, not the signature.
 """
 
+import contextlib
 import heapq
 import random
 import selectors
@@ -262,6 +263,9 @@ class FaultyS3:
         self._selector.unregister(connection.socket)
         if reset:
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif isinstance(connection.socket, ssl.SSLSocket):
+            with contextlib.suppress(OSError):  # the goodbye is sent; nobody waits for the other's
+                connection.socket.unwrap()
         connection.socket.close()
 
     def _step(self, connection: _Connection) -> None:

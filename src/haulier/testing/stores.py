@@ -84,6 +84,12 @@ class SeaweedFS:
         return self._process.pid
 
     @property
+    def sockets(self) -> list[Path]:
+        """Sockets that it keeps in /tmp, whatever folders it is given, and would leave there."""
+        ports = {name: self._ports.get(f"{name}.grpc") for name in LISTENERS}
+        return [Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock") for name, port in ports.items() if port is not None]
+
+    @property
     def log_file(self) -> Path:
         """What the store wrote to its standard output and error."""
         return self.folder / "weed.log"
@@ -234,6 +240,5 @@ class SeaweedFS:
             self._process.kill()
             self._process.wait()
             self._process = None
-        for name in LISTENERS:  # it keeps these in /tmp, whatever folders it is given, and leaves them there
-            if port := self._ports.get(f"{name}.grpc"):
-                Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock").unlink(missing_ok=True)
+        for path in self.sockets:
+            path.unlink(missing_ok=True)

@@ -13,11 +13,13 @@ from haulier.testing.stores import SeaweedFS
 SOURCE: Final = f"photos-{COS_APPID}"
 TARGET: Final = f"archive-{COS_APPID}"
 LISTS: Final = f"lists-{COS_APPID}"
+SCRATCH: Final = "haulier-scratch"
+"""Where an operation is tried out before its first job."""
 SOURCE_PREFIX: Final = "albums/"
 TARGET_PREFIX: Final = "archive/2026/"
 REPORTS: Final = "reports"
 TAGS: Final = {"project": "demo", "kept": "yes"}
-_WORDS: Final = ("harbour", "näive façade", "50% off", "a+b=c", "日出", "plain")
+_WORDS: Final = ("harbour", "naïve façade", "50% off", "a+b=c", "日出", "plain")
 
 
 class Objects(NamedTuple):
@@ -61,7 +63,7 @@ def start_store(folder: Path, stack: ExitStack) -> SeaweedFS:
 
 def start_server(folder: Path, store: SeaweedFS, stack: ExitStack) -> HaulierServer:
     """The server with two runners, ended with the stack."""
-    server = HaulierServer(store.settings(), folder=folder / "server", runners=2)
+    server = HaulierServer(store.settings(scratch_bucket=SCRATCH), folder=folder / "server", runners=2)
     stack.callback(server.stop)
     return server.start()
 
@@ -81,7 +83,7 @@ def copied_key(key: str) -> str:
 def set_up(store: SeaweedFS, server: HaulierServer, objects: Objects) -> Stage:
     """Buckets, objects and manifests."""
     s3 = store.client()
-    for bucket in (SOURCE, TARGET, LISTS):
+    for bucket in (SOURCE, TARGET, LISTS, SCRATCH):
         s3.create_bucket(Bucket=bucket)
     put_objects(store, SOURCE, objects.bodies)
 

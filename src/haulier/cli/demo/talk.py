@@ -1,5 +1,6 @@
 """How to talk to the store and server that `haulier demo --keep` leaves running."""
 
+import hashlib
 from pathlib import Path
 
 from haulier.cli.demo.stage import LISTS, Stage
@@ -11,6 +12,7 @@ def how_to(stage: Stage, folder: Path) -> str:
     url = stage.server.url
     store_keys = f"AWS_ACCESS_KEY_ID={stage.store.access_key} AWS_SECRET_ACCESS_KEY={stage.store.secret_key}"
     keys = f"AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} AWS_DEFAULT_REGION=us-east-1"
+    sockets = " ".join(map(str, stage.store.sockets))
     return f"""
 Store and server go on. boto3 (the client is a stock one but for its address):
 
@@ -26,7 +28,8 @@ AWS command line (it puts the account before any host, so our port is its proxy 
 curl:
 
   curl --aws-sigv4 aws:amz:us-east-1:s3 --user {ACCESS_KEY}:{SECRET_KEY} \\
-    -H 'x-amz-account-id: {AWS_ACCOUNT_ID}' {url}/v20180820/jobs
+    -H 'x-amz-account-id: {AWS_ACCOUNT_ID}' -H x-amz-content-sha256:{hashlib.sha256(b"").hexdigest()} \\
+    {url}/v20180820/jobs
 
 Haulier's command line:
 
@@ -38,5 +41,5 @@ The reports, in the store:
 
 End both and remove what they wrote:
 
-  kill {stage.server.pid} && kill -9 {stage.store.pid} && rm -r {folder}
+  kill {stage.server.pid}; kill -9 {stage.store.pid}; rm -r {folder} {sockets}
 """

@@ -238,7 +238,9 @@ class JobStoreSuite:
 
     # -- retention
 
-    def test_only_jobs_that_ended_before_the_moment_are_listed_as_ended(self, jobstore: JobStore, active: Job, epoch: int) -> None:
+    def test_only_jobs_that_ended_before_the_moment_are_listed_as_ended(
+        self, jobstore: JobStore, active: Job, epoch: int
+    ) -> None:
         assert not jobstore.ended(0, 2**53, 10)
         jobstore.commit(epoch, moved(JobEvent.CANCEL_REQUESTED, JobEvent.REPORTED))
         (job,) = jobstore.ended(0, 2**53, 10)
