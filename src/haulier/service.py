@@ -188,6 +188,12 @@ class Service:
         self.extensions = extensions
         """Whether requests may use what neither cloud has: Paused, and operations of ours."""
 
+    def reload(self, resolver: Resolver, *, unfinished_jobs_max: int, list_days: int) -> None:
+        """Use these from the next call on."""
+        self._resolver = resolver
+        self._unfinished_jobs_max = unfinished_jobs_max
+        self._list_days = list_days
+
     def authorise(self, caller: Caller, call: Call) -> None:
         """Raises AccessRefused unless the caller's policy allows the call.
 

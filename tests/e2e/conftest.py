@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
-from e2e.workbench import Workbench
 
+from e2e.workbench import Workbench
 from haulier.testing.server import COS_APPID, HaulierServer
 from haulier.testing.stores import SeaweedFS
 

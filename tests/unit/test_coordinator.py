@@ -10,7 +10,7 @@ from haulier.core.chunk import Chunk, Segment
 from haulier.core.lifecycle import TERMINAL, JobEvent, advance
 from haulier.engine import frames
 from haulier.engine.briefs import Briefs
-from haulier.engine.coordinator import Coordinator
+from haulier.engine.coordinator import Coordinator, JobLimits
 from haulier.engine.port import FromRunner, RunnerJoined, RunnerLost
 from haulier.engine.prober import Proofs
 from haulier.jobstore import SqlJobStore
@@ -209,6 +209,7 @@ class Stage:
             Briefs(accounts(self.users), {}),
             Proofs([], self.clock),
             self.clock,
+            limits=JobLimits(),
             crashed=self.crashes.append,
         )
         self.coordinator.take_over()

@@ -1,10 +1,10 @@
 import msgspec
 import pytest
-from unit.values import a_job
 
 from haulier.core.errors import IllegalTransition
 from haulier.core.job import Failure
 from haulier.core.lifecycle import ENDING, TERMINAL, TRANSITIONS, JobEvent, JobStatus, advance
+from unit.values import a_job
 
 NOW = 1_700_000_060_000
 

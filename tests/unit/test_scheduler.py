@@ -1,8 +1,7 @@
 import random
 
-from unit.values import a_job
-
 from haulier.engine.scheduler import Candidate, choose, standing
+from unit.values import a_job
 
 
 def a_candidate(job, **fields):

@@ -142,9 +142,10 @@ class View(Protocol):
 
 
 class Lines:
-    """Plain lines: one at each change of status, else one per 10 s."""
+    """Plain lines: one at each change of status, else one per `every` seconds."""
 
-    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float], every: float = _LINE_SECONDS) -> None:
+        self._every = every
         self._console = console
         self._clock = clock
         self._pace = Pace()
@@ -154,7 +155,7 @@ class Lines:
         """The newest state, if it is worth a line."""
         now = self._clock()
         self._pace.add(now, state.executed)
-        if self._shown is None or self._shown[0] != state.status or now - self._shown[1] >= _LINE_SECONDS:
+        if self._shown is None or self._shown[0] != state.status or now - self._shown[1] >= self._every:
             self._shown = (state.status, now)
             moment = datetime.now().astimezone()
             self.say(f"{moment:%H:%M:%S} {text(state, self._pace.rate, moment)}")
@@ -194,7 +195,7 @@ class Bar:
         self._progress.stop()
 
 
-def view(clock: Callable[[], float]) -> View:
-    """A bar where standard error is a terminal, else lines."""
+def view(clock: Callable[[], float], line_seconds: float = _LINE_SECONDS) -> View:
+    """A bar where standard error is a terminal, else lines, so many seconds apart."""
     console = Console(stderr=True)
-    return Bar(console, clock) if console.is_terminal and not console.is_dumb_terminal else Lines(console, clock)
+    return Bar(console, clock) if console.is_terminal and not console.is_dumb_terminal else Lines(console, clock, line_seconds)

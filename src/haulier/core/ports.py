@@ -141,8 +141,8 @@ class JobStore(Protocol):
         ...
 
     def delete(self, account: str, job_id: str) -> Job:
-        """Hide the job from get and list; the coordinator still sees it until it is terminal, and its token stays in use until the
-        record is forgotten (decisions §5). Raises JobNotFound."""
+        """Hide the job from get and list; the coordinator still sees it until it is terminal, and its token stays in use
+        until the record is forgotten (decisions §5). Raises JobNotFound."""
         ...
 
     def changed(self) -> Callable[[float], bool]:
@@ -173,8 +173,8 @@ class JobStore(Protocol):
         ...
 
     def commit(self, epoch: int, entries: Sequence[Entry]) -> Mapping[str, Job]:
-        """Apply the entries in order in one durable transaction; returns the jobs they name, as they are afterwards. Safe to repeat
-        with the same entries. Raises Superseded."""
+        """Apply the entries in order in one durable transaction; returns the jobs they name, as they are afterwards.
+        Safe to repeat with the same entries. Raises Superseded."""
         ...
 
     def ended(self, since_ms: int, before_ms: int, limit: int) -> Sequence[Job]:
@@ -312,11 +312,9 @@ class ObjectStore(Protocol):
         """Delete one object or version; the status tells 204 or 200. A missing key is what the store says it is."""
         ...
 
-    def delete_objects(
-        self, bucket: str, tasks: Sequence[Task], *, bypass_governance: bool = False
-    ) -> Effect[Sequence[Outcome]]:
-        """DeleteObjects for at most 1,000 different (key, version) pairs; each key's own outcome, in order. A key the answer does not
-        account for is asked about again, never assumed."""
+    def delete_objects(self, bucket: str, tasks: Sequence[Task], *, bypass_governance: bool = False) -> Effect[Sequence[Outcome]]:
+        """DeleteObjects for at most 1,000 different (key, version) pairs; each key's own outcome, in order. A key the answer does
+        not account for is asked about again, never assumed."""
         ...
 
 
@@ -345,8 +343,8 @@ class Driver(Protocol):
         ...
 
     def run(self, on_turn: Callable[[], None]) -> None:
-        """Be the driver's thread until `stop`. `on_turn` is called once per turn, after answers were dealt with: the place to start
-        further coroutines."""
+        """Be the driver's thread until `stop`. `on_turn` is called once per turn, after answers were dealt with: the place to
+        start further coroutines."""
         ...
 
     def stop(self) -> None:

@@ -18,6 +18,10 @@ class Briefs:
 
     def __init__(self, accounts: Sequence[Account], store_keys: Mapping[str, Credentials], *, tasks_max: int = 0) -> None:
         """`tasks_max`: tasks per job at most; 0 = no limit."""
+        self.reload(accounts, store_keys, tasks_max=tasks_max)
+
+    def reload(self, accounts: Sequence[Account], store_keys: Mapping[str, Credentials], *, tasks_max: int = 0) -> None:
+        """Use these from the next brief on."""
         self._accounts = {account.name: account for account in accounts}
         self._store_keys = store_keys
         self._tasks_max = tasks_max

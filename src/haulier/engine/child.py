@@ -88,6 +88,8 @@ def _obey(runner: Runner, down: BinaryIO) -> None:
             runner.submit(frame)
         elif isinstance(frame, Control):
             runner.control(frame)
+        else:
+            runner.configure(frame)
 
 
 if __name__ == "__main__":

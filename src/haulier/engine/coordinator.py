@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
 import structlog
 
 from haulier.core.chunk import Attempt
@@ -45,8 +46,18 @@ REPORT_RETRY_SECONDS_MAX: Final = 300.0
 REPORT_GIVE_UP_MS: Final = 24 * 3600 * 1000
 FAILURE_JUDGED_FROM: Final = 1_000
 STOP_SECONDS: Final = 8.0
+DAY_MS: Final = 86_400_000
 
 _log = structlog.get_logger(__name__)
+
+
+class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits that the operator may change while the server runs."""
+
+    active_max: int = 1_000
+    """Jobs whose tasks run at the same time; the others wait in Ready."""
+    confirmation_days: float = 30
+    """After so long in Suspended a job ends Failed."""
 
 
 class Coordinator:
@@ -61,8 +72,7 @@ class Coordinator:
         proofs: Proofs,
         clock: Clock,
         *,
-        active_max: int = 32,
-        confirmation_days: float = 30,
+        limits: JobLimits,
         crashed: Callable[[BaseException], None],
     ) -> None:
         """`crashed` is called when the loop ends by an error: the process should end then, for nothing moves any more."""
@@ -72,8 +82,8 @@ class Coordinator:
         self._briefs = briefs
         self._proofs = proofs
         self._clock = clock
-        self._active_max = active_max
-        self._confirmation_ms = int(confirmation_days * 86_400_000)
+        self.limits = limits
+        """May be replaced at any time."""
         self._crashed = crashed
         self._epoch = 0
         self._counter = 0
@@ -149,7 +159,7 @@ class Coordinator:
             self._reload.clear()
             self._read_jobs()
         now = self._clock.monotonic()
-        order = standing([run.job for run in self._runs.values()], self._active_max)
+        order = standing([run.job for run in self._runs.values()], self.limits.active_max)
         for run in list(self._runs.values()):
             self._reconcile(run, order, now)
         if not self._urgent:
@@ -366,9 +376,8 @@ class Coordinator:
     def _confirm_or_expire(self, run: JobRun) -> None:
         if run.job.confirmation_given:  # it came while the manifest was being read
             self._move(run, JobEvent.CONFIRMED)
-        elif self._clock.now_ms() - (run.job.suspended_ms or 0) > self._confirmation_ms:
-            days = self._confirmation_ms / 86_400_000
-            failure = Failure("ConfirmationTimeout", f"the job was not confirmed within {days:g} days")
+        elif self._clock.now_ms() - (run.job.suspended_ms or 0) > self.limits.confirmation_days * DAY_MS:
+            failure = Failure("ConfirmationTimeout", f"the job was not confirmed within {self.limits.confirmation_days:g} days")
             self._move(run, JobEvent.EXPIRED, failure=failure)
 
     def _keep_running(self, run: JobRun, status: JobStatus, order: Standing) -> None:

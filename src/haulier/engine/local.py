@@ -127,16 +127,23 @@ class LocalEngine:
     def _spawn(self) -> None:
         self._born += 1
         name = f"local-{os.getpid()}-{self._born}"
-        scratch = self._data_dir / "tmp"
-        scratch.mkdir(mode=0o700, exist_ok=True)
-        configure = Configure(
+        (self._data_dir / "tmp").mkdir(mode=0o700, exist_ok=True)
+        self._children[name] = _Child(name, self._configure(name), self._notices, self._lock)
+
+    def _configure(self, name: str) -> Configure:
+        return Configure(
             runner=name,
             runners=self._count,
             stores=self._stores,
             spool=str(self._data_dir / "spool"),
-            scratch=str(scratch),
+            scratch=str(self._data_dir / "tmp"),
         )
-        self._children[name] = _Child(name, configure, self._notices, self._lock)
+
+    def reload(self, stores: Sequence[Store]) -> None:
+        """Use these stores from the next unit on. From any thread."""
+        self._stores = tuple(stores)
+        for name, child in list(self._children.items()):
+            child.send(self._configure(name))
 
     def process_id(self, runner: str) -> int:
         """The process of a runner that lives. Raises KeyError when it does not."""

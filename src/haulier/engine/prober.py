@@ -22,8 +22,12 @@ class Proofs:
     """Findings of the last 24 hours, per store, role and operation with its options: what is proven is not tried again."""
 
     def __init__(self, stores: Sequence[Store], clock: Clock) -> None:
-        self._stores = {store.name: store for store in stores}
         self._clock = clock
+        self.reload(stores)
+
+    def reload(self, stores: Sequence[Store]) -> None:
+        """Other settings of stores: what was proven before is proven anew."""
+        self._stores = {store.name: store for store in stores}
         self._proven_ms: dict[tuple[str, str, str, bytes], int] = {}
 
     def _key(self, job: Job, store: str) -> tuple[str, str, str, bytes]:

@@ -88,6 +88,10 @@ class Runner:
                 self._driver.call(lambda unit=unit: self._begin(unit))  # type: ignore[misc]
             self._units.submit(self._run_unit, unit, brief)
 
+    def configure(self, frame: Configure) -> None:
+        """Other stores from the next unit on."""
+        self._connections = Connections(frame.stores, frame.runners, self._clock)
+
     def control(self, frame: Control) -> None:
         """Give chunks back, or all of them and end."""
         self._driver.call(lambda: self._give_back(frame))
@@ -216,12 +220,13 @@ class Runner:
             for segment in unit.segments
             for row in files.decode_outcomes(self._spool.read(segment.name)).column("row").to_pylist()
         ]
+        connections = self._connections
         run = ChunkRun(
             unit,
             rows,
             done,
             operations.load(brief.operation),
-            lambda bucket: self._connections.lane(brief, bucket),
+            lambda bucket: connections.lane(brief, bucket),
             driver=self._driver,
             writer=self._writer,
             clock=self._clock,

@@ -5,7 +5,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, SQLColumnExpression, and_, delete, func, insert, select, tuple_, union_all, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    SQLColumnExpression,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from haulier.core.chunk import Chunk, Segment
@@ -139,7 +152,9 @@ class SqlJobStore:
 
     def ended(self, since_ms: int, before_ms: int, limit: int) -> Sequence[Job]:
         """Terminal jobs, the longest ended first."""
-        found = _jobs().where(job.c.ended_ms >= since_ms, job.c.ended_ms < before_ms).order_by(job.c.ended_ms, job.c.id).limit(limit)
+        found = (
+            _jobs().where(job.c.ended_ms >= since_ms, job.c.ended_ms < before_ms).order_by(job.c.ended_ms, job.c.id).limit(limit)
+        )
         with self._read() as connection:
             return [rows.job_of(row) for row in connection.execute(found)]
 

@@ -1,13 +1,16 @@
-"""Kills a real server in the middle of a real job, again and again, and then counts: every task must have one outcome.
+"""Kills a real server, or its runners, in the middle of a real job, again and again, and then counts.
 
-Moments come from a seeded generator; a failure names the seed.
+Every task must have exactly one outcome. Moments come from a seeded generator; a failure names the seed.
 """
 
+import os
 import random
+import signal
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from haulier.core.errors import samples
 from haulier.core.lifecycle import TERMINAL
@@ -16,9 +19,6 @@ from haulier.testing.objects import list_objects, put_objects
 from haulier.testing.server import HaulierServer
 from haulier.testing.stores import SeaweedFS
 
-SOURCE: Final = "kill-source"
-TARGET: Final = "kill-target"
-LISTS: Final = "kill-lists"
 JOB_SECONDS_MAX: Final = 600.0
 IN_FLIGHT: Final = 8
 """Few requests at a time, so that the job lasts long enough to be killed in."""
@@ -32,8 +32,10 @@ class Plan(NamedTuple):
     """Tasks, among all, whose object does not exist."""
     kills: int
     seed: int
-    pause_seconds_max: float = 1.5
-    """A kill comes between 0 and so many seconds after the server serves."""
+    pause_seconds_max: float = 4.0
+    """A kill comes between 0 and so many seconds after the one before it, or after the server serves again."""
+    victim: Literal["server", "runner"] = "server"
+    """Whom the kills hit. A server is started again; runners the server must replace by itself."""
 
 
 class Trial(NamedTuple):
@@ -49,21 +51,22 @@ class Trial(NamedTuple):
 
 
 def run_trial(store: SeaweedFS, plan: Plan, say: Callable[[str], None] = lambda _: None) -> Trial:
-    """Put the objects, run the copy job through the kills, and count. The buckets must not exist yet."""
+    """Put the objects into new buckets, run the copy job through the kills, and count."""
     s3 = store.client()
-    for bucket in (SOURCE, TARGET, LISTS):
+    source, target, lists = (f"kill-{purpose}-{uuid.uuid4().hex[:8]}" for purpose in ("source", "target", "lists"))
+    for bucket in (source, target, lists):
         s3.create_bucket(Bucket=bucket)
     keys = [f"kill/{number % 13:02d}/object {number:06d}" for number in range(plan.tasks)]
     present = keys[plan.missing :]
-    put_objects(store, SOURCE, {key: key.encode() for key in present})
-    manifest = put_manifest(s3, LISTS, "kill.csv", SOURCE, keys)
-    operation = {"S3PutObjectCopy": {"TargetResource": f"arn:aws:s3:::{TARGET}"}}
+    put_objects(store, source, {key: key.encode() for key in present})
+    manifest = put_manifest(s3, lists, "kill.csv", source, keys)
+    operation = {"S3PutObjectCopy": {"TargetResource": f"arn:aws:s3:::{target}"}}
     with HaulierServer(store.settings(in_flight_max=IN_FLIGHT)) as server:
         job_id = server.s3control().create_job(**s3_job(operation, manifest, "reports"))["JobId"]
         kills = _kill_again_and_again(server, job_id, plan, say)
         job = wait_s3(server.s3control(), job_id, seconds=JOB_SECONDS_MAX)
-    report = read_report(s3, LISTS, "reports", job_id)
-    problems = [*_count_problems(job, report, keys), *_copy_problems(report, list_objects(s3, TARGET))]
+    report = read_report(s3, lists, "reports", job_id)
+    problems = [*_count_problems(job, report, keys), *_copy_problems(report, list_objects(s3, target))]
     return Trial(plan, kills, job, problems)
 
 
@@ -76,9 +79,12 @@ def _kill_again_and_again(server: HaulierServer, job_id: str, plan: Plan, say: C
         status, done = answer.text("Job/Status"), answer.text("Job/ProgressSummary/NumberOfTasksSucceeded")
         if status in TERMINAL:
             return number
-        server.kill()
-        say(f"kill {number + 1}: the job was {status}, {done} tasks had succeeded")
-        server.restart()
+        say(f"kill {number + 1}: the job is {status}, {done} tasks have succeeded")
+        if plan.victim == "server":
+            server.kill()
+            server.restart()
+        elif runners := server.runner_pids():
+            os.kill(chance.choice(runners), signal.SIGKILL)
     return plan.kills
 
 

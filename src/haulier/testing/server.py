@@ -139,10 +139,13 @@ class HaulierServer:
 
     def runner_pids(self) -> list[int]:
         """Process ids of its children, oldest first."""
+        found: list[int] = []
         try:
-            return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+            for thread in Path(f"/proc/{self.pid}/task").iterdir():  # the kernel lists children by the thread that started them
+                found += [int(pid) for pid in (thread / "children").read_text().split()]
         except OSError:
-            return []
+            return []  # it has just ended
+        return sorted(found)
 
     def kill(self) -> None:
         """SIGKILL to the server alone, as when a machine's memory runs out; its runners must notice by themselves."""

@@ -13,7 +13,7 @@ from haulier.api.auth.policy import allowed
 from haulier.api.auth.qsign import HttpPolicy
 from haulier.api.auth.request import RawRequest, Verified
 from haulier.core.accounts import Account, Caller, User
-from haulier.core.errors import AccessRefused, InvalidField, SettingsError
+from haulier.core.errors import AccessRefused, InvalidField, SettingsError, UnknownAccessKey
 from haulier.core.ports import Clock
 
 __all__ = ["Authenticator", "HttpPolicy", "RawRequest", "Verified", "allowed"]
@@ -23,7 +23,7 @@ _ACCOUNT_HOST: Final = re.compile(rb"([0-9]{12})\.")
 
 
 class Authenticator:
-    """Finds the caller of a request. Holds the accounts as they were at start."""
+    """Finds the caller of a request. Holds the accounts as they were at start or at the last `reload`."""
 
     def __init__(
         self,
@@ -39,13 +39,24 @@ class Authenticator:
         self._default_region = default_region
         self._cos_http: HttpPolicy = cos_http
         self._cos_signature_seconds_max = cos_signature_seconds_max
-        self._users: dict[str, tuple[Account, User]] = {}
+        self.reload(accounts)
+
+    def reload(self, accounts: Sequence[Account]) -> None:
+        """Use these accounts from the next request on. Raises SettingsError as the constructor, and keeps the old ones then."""
+        users: dict[str, tuple[Account, User]] = {}
         for account in accounts:
             for number, user in enumerate(account.users):
-                if user.access_key in self._users:
+                if user.access_key in users:
                     path = f"accounts.{account.name}.users[{number}].access_key"
                     raise SettingsError(path, f"{user.access_key!r} is the key of another user already")
-                self._users[user.access_key] = (account, user)
+                users[user.access_key] = (account, user)
+        self._users = users
+
+    def _identity(self, verified: Verified) -> tuple[Account, User]:
+        found = self._users.get(verified.access_key)
+        if found is None:  # taken away by a reload while the signature was checked
+            raise UnknownAccessKey("The access key is not known.")
+        return found
 
     def authenticate_s3(self, request: RawRequest) -> Caller:
         """The caller of a request to the S3 wire.
@@ -53,7 +64,7 @@ class Authenticator:
         Raises AccessRefused and its kin, BadDigest, InvalidDigest.
         """
         verified = sigv4.verify(request, self._lookup, self._clock.now_ms() / 1000)
-        account, user = self._users[verified.access_key]
+        account, user = self._identity(verified)
         named = request.needed(b"x-amz-account-id")
         if account.aws_account_id is None or named != account.aws_account_id.encode("utf-8"):
             raise AccessRefused("x-amz-account-id does not name the caller's account.")
@@ -74,7 +85,7 @@ class Authenticator:
             max_seconds=self._cos_signature_seconds_max,
             http_policy=self._cos_http,
         )
-        account, user = self._users[verified.access_key]
+        account, user = self._identity(verified)
         appid = request.one(b"x-cos-appid")
         if not appid:
             raise InvalidField("x-cos-appid", "the header is missing or empty")

@@ -18,6 +18,7 @@ from haulier.testing.server import WaitedTooLong
 _LookUp = Callable[[Stage], Iterator[claims.Claim]]
 
 _POLL_SECONDS: Final = 0.1
+_LINE_SECONDS: Final = 1.0
 _JOB_SECONDS_MAX: Final = 300.0
 _COPY: Final = f"""<COSPutObjectCopy>
     <PrefixReplace>true</PrefixReplace>
@@ -84,7 +85,7 @@ class Play:
 
     def _follow(self, job_id: str, *, until: Iterable[str]) -> CosAnswer:
         """Show the job's progress until it is in one of the states. Raises WaitedTooLong."""
-        wanted, end, shown = {*until, *TERMINAL}, time.monotonic() + _JOB_SECONDS_MAX, view(time.monotonic)
+        wanted, end, shown = {*until, *TERMINAL}, time.monotonic() + _JOB_SECONDS_MAX, view(time.monotonic, _LINE_SECONDS)
         try:
             while True:
                 answer = self._cos.describe_job(job_id)
