@@ -103,6 +103,9 @@ class World:
     def wake(self):
         pass
 
+    def wind_down(self):
+        pass
+
     def stop(self):
         self.toys = {}
 

@@ -167,6 +167,7 @@ class Coordinator:
 
     def _drain(self) -> None:
         """Stop all chunks, and commit what comes of it."""
+        self._engine.wind_down()
         for runner in self._runners:
             self._engine.send(runner, frames.Control(shutdown=True))
         until = self._clock.monotonic() + STOP_SECONDS

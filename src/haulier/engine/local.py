@@ -196,9 +196,13 @@ class LocalEngine:
             self._respawn_at.remove(at)
             self._spawn()
 
+    def wind_down(self) -> None:
+        """Replace no child that ends from now on."""
+        self._stopped = True
+
     def stop(self) -> None:
         """Kill what still lives, and wait for it."""
-        self._stopped = True
+        self.wind_down()
         for child in self._children.values():
             child.kill()
             child.join()

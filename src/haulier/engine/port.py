@@ -50,6 +50,10 @@ class Engine(Protocol):
         """Let `receive` return now. From any thread."""
         ...
 
+    def wind_down(self) -> None:
+        """Replace no runner that ends from now on."""
+        ...
+
     def stop(self) -> None:
         """End all runners at once; returns when none lives."""
         ...

@@ -91,6 +91,14 @@ class EngineSuite:
         engine.send(names[0], frames.Control(shutdown=True))
         assert lost(wait_for(engine, lambda found: bool(lost(found)))) == [names[0]]
 
+    def test_no_runner_is_replaced_once_it_winds_down(self, engine: Engine) -> None:
+        names = joined(wait_for(engine, lambda found: len(joined(found)) == 2))
+        engine.wind_down()
+        for name in names:
+            engine.send(name, frames.Control(shutdown=True))
+        heard = wait_for(engine, lambda found: len(lost(found)) == 2)
+        assert not joined(heard + list(engine.receive(1)))
+
     def test_receive_returns_when_woken(self, engine: Engine) -> None:
         wait_for(engine, lambda found: len(joined(found)) == 2)
         began = time.monotonic()
