@@ -168,7 +168,7 @@ class StoreError(HaulierError):
 
     `status` is the HTTP status (0 when no answer came), `code` the store's error code or one of ours for empty error bodies,
     `unknown` is true when the request may have been carried out although no answer says so; `since_ms` is then the earliest
-    moment it can have been, by the store's clock.
+    moment it can have been, by our clock.
     """
 
     def __init__(self, status: int, code: str, message: str, *, unknown: bool = False, since_ms: int | None = None) -> None:

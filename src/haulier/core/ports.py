@@ -251,6 +251,11 @@ class ObjectStore(Protocol):
     """One S3-compatible store under one set of credentials. All methods retry what can be retried and raise StoreError for
     what is final; success is told only where the expected answer was read in full."""
 
+    @property
+    def ahead_ms(self) -> int:
+        """The store's clock minus ours, from the Date of its answers; known after the first answer, 0 before."""
+        ...
+
     def head_object(self, bucket: str, key: bytes, version: bytes | None = None) -> Effect[ObjectHead]:
         """Raises StoreError 404 `NoSuchKey` (`NoSuchVersion` with a version; `DeleteMarker` where the latest is a marker)."""
         ...

@@ -17,7 +17,7 @@ class Task(msgspec.Struct, frozen=True):
     etag: str | None = None
     first_attempt_ms: int | None = None
     """Set when the row is *in doubt*: a request for it may have been sent by an earlier attempt, which began no earlier than
-    this moment (Unix ms, the store's clock). None = no request was ever sent for it."""
+    this moment (Unix ms, our clock). None = no request was ever sent for it."""
 
     @property
     def in_doubt(self) -> bool:

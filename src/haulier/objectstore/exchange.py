@@ -188,7 +188,7 @@ class Exchange:
             throttle.answered()
         if once and error.status == 500:
             verdict = Verdict.UNCERTAIN  # some stores fail after the fact
-        begun_ms = (second * 1000 - self.signer.skew_ms) + self.ahead_ms
+        begun_ms = second * 1000 - self.signer.skew_ms
         now = self.clock.monotonic()
         delay = tries.refused(verdict, now=now, quota=throttle.quota, begun_ms=begun_ms, retry_after=refused.retry_after)
         if delay is None or (once and tries.uncertain):

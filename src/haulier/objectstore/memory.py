@@ -52,6 +52,8 @@ class MemoryObjectStore:
         self._clock = clock
         self._versioned = frozenset(versioned)
         self._count = 0
+        self.ahead_ms = 0
+        """See `core.ports.ObjectStore`; a test may set it."""
         self.buckets: dict[str, dict[bytes, list[Held]]] = {bucket: {} for bucket in buckets}
         """Bucket → key → versions, the current one last."""
         self.log: list[tuple[str, str, bytes]] = []

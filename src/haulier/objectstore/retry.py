@@ -104,7 +104,7 @@ def delay_seconds(verdict: Verdict, number: int, random: Callable[[], float], re
 class Tries:
     """The tries of one call so far, and what the next refusal leads to.
 
-    `uncertain` = one of them may have been carried out; `since_ms` is then the earliest moment, by the store's clock.
+    `uncertain` = one of them may have been carried out; `since_ms` is then the earliest moment, by our clock.
     """
 
     __slots__ = ("_expired", "_random", "_skewed", "_started", "counted", "retries", "since_ms", "spent", "uncertain")

@@ -206,7 +206,7 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     async def _settle(self, task: Task, key: bytes, store: ObjectStore, first_attempt_ms: int) -> Outcome | None:
         """What the target says about an attempt of unknown fate; None = it has left no trace."""
         target = await look(store, self.target_bucket, key)
-        if target is None or not changed_since(target, first_attempt_ms):
+        if target is None or not changed_since(target, first_attempt_ms, store):
             return None
         etag, size = task.etag, task.size
         if etag is None or size is None:

@@ -44,7 +44,7 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     return unknown_outcome(error)
                 if head is None:
                     return DELETED
-                if changed_since(head, first_attempt_ms):
+                if changed_since(head, first_attempt_ms, store):
                     return changed_outcome("the object")
             try:
                 return await store.delete_object(

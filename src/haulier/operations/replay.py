@@ -16,9 +16,9 @@ DOUBT_MS: Final = 1000
 """Stores tell times to the second: so much before the first attempt counts as after it."""
 
 
-def changed_since(head: ObjectHead, first_attempt_ms: int) -> bool:
-    """Whether the object was written at or after the first attempt, by the store's clock."""
-    return head.modified_ms >= first_attempt_ms - DOUBT_MS
+def changed_since(head: ObjectHead, first_attempt_ms: int, store: ObjectStore) -> bool:
+    """Whether the object was written at or after the first attempt (our clock), compared by the store's clock."""
+    return head.modified_ms >= first_attempt_ms + store.ahead_ms - DOUBT_MS
 
 
 def changed_outcome(what: str) -> Outcome:
