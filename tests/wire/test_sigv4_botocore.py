@@ -28,7 +28,7 @@ def judge(
 ) -> str:
     moment = dt.datetime.fromtimestamp(clock.now_ms() // 1000, dt.UTC)
 
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda remove_tzinfo=True: moment.replace(tzinfo=None))
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda **_: moment.replace(tzinfo=None))
     request = AWSRequest(method=method, url=url, headers=headers, data=body)
     request.context["payload_signing_enabled"] = True
     botocore.auth.S3SigV4Auth(BotoCredentials("AKID", "secret/+", token), "s3", "ap-chengdu").add_auth(request)
@@ -37,7 +37,7 @@ def judge(
 
 def ours(lines: Sequence[str]) -> dict[str, str]:
     pairs = (line.split(": ", 1) for line in lines)
-    return dict((name, value) for name, value in pairs)
+    return {line[0]: line[1] for line in pairs}
 
 
 @pytest.mark.parametrize("token", [None, "session/token=="])

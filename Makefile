@@ -1,0 +1,75 @@
+# Everything a user or a developer does with this folder. Each target installs what it needs.
+# PYTHON=python3.12 make …   takes another interpreter (3.11 or newer) for a new .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
+UV := .tools/uv/bin/uv
+UV_VERSION := 0.13.9
+
+# The first interpreter that is new enough and really starts (a version manager may put up shims for absent ones).
+FIND_PYTHON = for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; done; \
+	[ -n "$$python" ] || { echo "make: no Python 3.11 or newer found; PYTHON=/path/to/python3 make … names one" >&2; exit 1; }
+
+.PHONY: help install demo test check bench kill-rounds lock format clean
+
+help:  ## what can be done here
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(INSTALLED)  ## put Haulier and its tools into .venv, by the locked versions
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(FIND_PYTHON); \
+	[ -x $(BIN)/python ] || { echo "make: .venv with $$($$python --version)"; "$$python" -m venv $(VENV); }
+	@echo "make: installing the locked packages"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BENCH_INSTALLED): requirements/bench.txt $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+demo: $(INSTALLED)  ## three real jobs on a real store, checked at the end; KEEP=1 leaves both running
+	@$(BIN)/haulier demo $(if $(filter-out 0,$(KEEP)),--keep)
+
+test: check  ## checks, then every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED)  ## format, lint, types, direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## rewrite the code as `check` wants it
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(BENCH_INSTALLED)  ## speed and memory beside s5cmd, on an nginx that answers at once (installs nginx where it is missing)
+	@$(BIN)/python bench/run.py $(ARGS)
+
+kill-rounds: $(INSTALLED)  ## kill -9 the server ten times during a copy job, then count every key of the report
+	@$(BIN)/python bench/kill_rounds.py $(ARGS)
+
+lock: $(UV)  ## work out requirements/*.txt anew from pyproject.toml
+	@compile() { $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --custom-compile-command "make lock" --upgrade "$$@"; }; \
+	compile --extra dev --output-file requirements/dev.txt; \
+	compile --output-file requirements/runtime.txt --constraint requirements/dev.txt; \
+	compile --extra demo --extra bench --output-file requirements/bench.txt --constraint requirements/dev.txt
+
+$(UV):
+	@$(FIND_PYTHON); "$$python" -m venv .tools/uv
+	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+clean:  ## remove what the targets above made, except for locks and results of benchmarks
+	@rm -rf $(VENV) .tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
