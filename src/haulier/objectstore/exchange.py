@@ -52,6 +52,11 @@ class Exchange:
         self.ahead_ms = 0
         """The store's clock minus ours, as its last sampled Date said."""
 
+    @property
+    def signed_ms(self) -> int:
+        """The second in which the last request was signed, by our clock."""
+        return self.signer.second * 1000 - self.signer.skew_ms
+
     def replace_credentials(self, credentials: Credentials) -> None:
         """Sign with these from now on."""
         self.signer.replace(credentials)

@@ -245,7 +245,7 @@ class S3ObjectStore:
             name = (key, version) if (key, version) in asked else (key, None)
             if name not in asked:
                 text = f"DeleteObjects refused the key {key!r}, which it was not asked for"
-                raise StoreError(200, "UnreadableAnswer", text, unknown=True, since_ms=self._calls.signer.second * 1000 - self._calls.signer.skew_ms)
+                raise StoreError(200, "UnreadableAnswer", text, unknown=True, since_ms=self._calls.signed_ms)
             status = status_of(code)
             outcomes[asked[name]] = Outcome(status, code, message or f"the store refused it with {code}")
             verdict = classify(status, code)
