@@ -3,11 +3,13 @@
 import random
 from collections import deque
 
+import msgspec
 import pytest
 
 from haulier.core.accounts import Account, Role, User
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.lifecycle import TERMINAL, JobEvent, advance
+from haulier.core.placement import Store
 from haulier.engine import frames
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator, JobLimits
@@ -76,6 +78,8 @@ class World:
         self.notices = deque()
         self.born = 0
         self.bad_rows = set()
+        self.probes = []
+        self.verdict = "proven"
 
     # the engine port
 
@@ -133,6 +137,10 @@ class World:
                     )
                 )
             toy.say(frames.Prepared(attempt=unit.attempt, job=unit.job, total=self.rows, row_stores=("main",)))
+            return True
+        if isinstance(unit, frames.ProbeStore):
+            self.probes.append(unit.store)
+            toy.say(frames.Probed(attempt=unit.attempt, job=unit.job, store=unit.store, verdict=self.verdict, detail="as seen"))
             return True
         if isinstance(unit, frames.WriteReport):
             names = [chunk.sealed_name for chunk in unit.chunks if chunk.sealed_name] + [s.name for s in unit.segments]
@@ -195,7 +203,8 @@ def accounts(users=("admin",)):
 
 
 class Stage:
-    def __init__(self, tmp_path, world=None, users=("admin",)):
+    def __init__(self, tmp_path, world=None, users=("admin",), stores=()):
+        self.stores = stores
         self.clock = Clock()
         self.world = world or World()
         self.jobstore = SqlJobStore.open(tmp_path / "haulier.db", self.clock)
@@ -210,7 +219,7 @@ class Stage:
             self.world,
             self.world,
             Briefs(accounts(self.users), {}),
-            Proofs([], self.clock),
+            Proofs(self.stores, self.clock),
             self.clock,
             limits=JobLimits(),
             crashed=self.crashes.append,
@@ -225,12 +234,12 @@ class Stage:
     def job(self, job_id=None):
         return self.jobstore.get("acme", job_id or a_job().id)
 
-    def settle(self, chance=None, until=lambda job: job.status in TERMINAL, turns=400):
+    def settle(self, chance=None, until=lambda job: job.status in TERMINAL, turns=400, job_id=None):
         chance = chance or random.Random(1)
         for _ in range(turns):
             self.turn()
-            if until(self.job()):
-                return self.job()
+            if until(self.job(job_id)):
+                return self.job(job_id)
             for toy in list(self.world.toys.values()):
                 toy.step(chance)
                 self.world.notices.append(toy.speak())
@@ -292,6 +301,40 @@ def test_a_cancelled_job_reports_what_was_done_and_does_no_more(stage):
     assert job.status == "Cancelled"
     assert stage.world.reports == [sorted(stage.world.effects)]
     assert 0 < job.executed == len(stage.world.effects) < 40
+
+
+STORE = Store(name="main", endpoint="http://127.0.0.1:1", scratch_bucket="scratch")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "store", "status", "code"),
+    [
+        ("proven", STORE, "Complete", None),
+        ("lying", STORE, "Failed", "StoreCannotPutTagging"),
+        ("inconclusive", STORE, "Failed", "StoreUnproven"),
+        ("lying", msgspec.structs.replace(STORE, probe="off"), "Complete", None),
+        ("lying", msgspec.structs.replace(STORE, probe="known"), "Complete", None),
+    ],
+)
+def test_a_store_is_probed_before_the_first_task_and_a_job_that_it_would_harm_is_refused(tmp_path, verdict, store, status, code):
+    world = World()
+    world.verdict = verdict
+    stage = Stage(tmp_path, world, stores=[store])
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    job = stage.settle()
+    assert (job.status, job.failure and job.failure.code) == (status, code)
+    assert bool(world.effects) == (status == "Complete")
+    assert world.probes == ([] if store.probe in ("off", "known") else ["main"])
+    stage.jobstore.close()
+
+
+def test_what_was_proven_is_not_tried_again_by_the_next_job(tmp_path):
+    stage = Stage(tmp_path, stores=[STORE])
+    for number in "12":
+        stage.jobstore.create(a_job(id=number * 36, token=number), unfinished_max=10)
+        stage.settle(until=lambda _, number=number: stage.job(number * 36).status == "Complete", job_id=number * 36)
+    assert stage.world.probes == ["main"]
+    stage.jobstore.close()
 
 
 def test_a_job_whose_role_was_taken_away_fails_before_any_task(tmp_path):

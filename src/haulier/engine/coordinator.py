@@ -384,8 +384,13 @@ class Coordinator:
     def _keep_running(self, run: JobRun, status: JobStatus, order: Standing) -> None:
         self._load(run)
         may_run = run.job.id in order.may_run
-        if status is JobStatus.READY and may_run:
-            self._start(run)
+        unproven = self._proofs.missing(run.job) if may_run else None
+        if status is JobStatus.READY and may_run and unproven is None:
+            self._open(run)
+            self._move(run, JobEvent.STARTED)
+        elif status in (JobStatus.READY, JobStatus.ACTIVE) and unproven is not None:
+            # No task before every store that the rows are on was seen to do the operation (decisions §4).
+            self._file_unit(run, self._clock.monotonic(), probe=unproven)
         elif status is JobStatus.ACTIVE:
             self._keep_active(run, may_run)
         elif status is JobStatus.PAUSING:
@@ -395,15 +400,6 @@ class Coordinator:
                 self._move(run, JobEvent.DRAINED)
         elif status is JobStatus.PAUSED and may_run and run.job.paused_by == "priority":
             self._move(run, JobEvent.RELEASED)
-
-    def _start(self, run: JobRun) -> None:
-        """Begin, once every store that the rows are on was seen to do the operation (decisions §4)."""
-        unproven = self._proofs.missing(run.job)
-        if unproven is not None:
-            self._file_unit(run, self._clock.monotonic(), probe=unproven)
-            return
-        self._open(run)
-        self._move(run, JobEvent.STARTED)
 
     def _keep_active(self, run: JobRun, may_run: bool) -> None:
         job = run.job
@@ -513,5 +509,5 @@ class Coordinator:
                 available=run.available,
             )
             for run in self._runs.values()
-            if run.job.status == JobStatus.ACTIVE and run.job.id in order.may_run
+            if run.job.status == JobStatus.ACTIVE and run.job.id in order.may_run and self._proofs.missing(run.job) is None
         ]

@@ -1,0 +1,390 @@
+"""What one call to a store does with each answer, in virtual time."""
+
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from haulier.core.accounts import Credentials
+from haulier.core.effects import Answer, Request
+from haulier.core.errors import StoreError
+from haulier.core.placement import Store
+from haulier.core.task import Outcome, Task
+from haulier.objectstore.s3 import S3ObjectStore
+from haulier.objectstore.throttle import Throttle
+from haulier.testing.effects import EffectRunner, VirtualClock
+
+COPIED = b'<?xml version="1.0"?>\n<CopyObjectResult xmlns="x"><ETag>&quot;e1&quot;</ETag></CopyObjectResult>\n'
+
+
+def error(code: str, message: str = "because") -> bytes:
+    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+
+def headers(**values: str) -> bytes:
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in values.items())
+    return f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode()
+
+
+SLOW_DOWN = Answer(503, headers(), error("SlowDown"))
+RESET = Answer(0, failure="connection reset", sent=True)
+REFUSED = Answer(0, failure="connection refused", sent=False)
+INTERNAL = Answer(500, headers(), error("InternalError"))
+GOOD = Answer(200, headers(), COPIED)
+
+
+class Calls:
+    def __init__(self, *answers: Answer, answer: Callable[[Request], Answer] | None = None, **store: Any) -> None:
+        self.clock = VirtualClock()
+        self.runner = EffectRunner(clock=self.clock, answers=answers, answer=answer)
+        self.throttle = Throttle(self.clock, 64)
+        given = {"name": "s", "endpoint": "http://store.example.com:80"} | store
+        self.store = S3ObjectStore(
+            Store(**given), Credentials("key", "secret"), throttle=self.throttle, clock=self.clock, random=lambda: 0.5
+        )
+
+    def copy(self) -> Any:
+        return self.runner.run(self.store.copy_object("src", b"a b", None, "dst", b"new/a b"))
+
+    def fails(self, coroutine: Any) -> StoreError:
+        with pytest.raises(StoreError) as caught:
+            self.runner.run(coroutine)
+        return caught.value
+
+
+# -- requests -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_default_port_is_left_out_and_the_key_is_encoded_once() -> None:
+    calls = Calls(GOOD)
+    assert calls.copy().etag == "e1"
+    (request,) = calls.runner.requests
+    assert request.url == "http://store.example.com/dst/new/a%20b"
+    assert "x-amz-copy-source: /src/a%20b" in request.headers
+
+
+def test_virtual_addressing_puts_the_bucket_into_the_host() -> None:
+    calls = Calls(Answer(204, headers()), endpoint="https://store.example.com", addressing="virtual", ca_file="/ca.pem")
+    calls.runner.run(calls.store.delete_object("bucket", b"key", b"v/1"))
+    (request,) = calls.runner.requests
+    assert request.url == "https://bucket.store.example.com/key?versionId=v%2F1"
+    assert request.ca_file == "/ca.pem"
+    assert request.once
+
+
+def test_a_version_id_comes_along_where_the_store_names_one() -> None:
+    assert Calls(Answer(200, headers(x_amz_version_id="v2"), COPIED)).copy().version == "v2"
+    assert Calls(GOOD).copy().version is None
+
+
+# -- 200 is not enough ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"   \n",
+        COPIED[:60],
+        COPIED.rstrip()[:-1],
+        b"<CopyObjectResult/>",
+        b"<CopyObjectResult><ETag></ETag></CopyObjectResult>",
+        b"<html><ETag>x</ETag></html>",
+        b"<!DOCTYPE x []><CopyObjectResult><ETag>x</ETag></CopyObjectResult>"[:40],
+        error("InternalError"),
+        error("SlowDown"),
+        error(""),
+    ],
+)
+def test_a_200_without_the_expected_document_is_tried_again(body: bytes) -> None:
+    calls = Calls(Answer(200, headers(), body), GOOD)
+    assert calls.copy().etag == "e1"
+    assert len(calls.runner.requests) == 2
+
+
+def test_white_space_before_and_other_shapes_of_the_document_are_understood() -> None:
+    for body in (
+        b"\n\n   " + COPIED.removeprefix(b'<?xml version="1.0"?>\n'),
+        b"<a:CopyObjectResult xmlns:a='x'><a:ETag>\"e1\"</a:ETag></a:CopyObjectResult>",
+        b"<CopyObjectResult><ETag>e1</ETag></CopyObjectResult>",
+    ):
+        assert Calls(Answer(200, headers(), body)).copy().etag == "e1"
+
+
+def test_a_final_error_within_a_200_is_final() -> None:
+    calls = Calls(Answer(200, headers(), error("AccessDenied", "not yours")))
+    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    assert (caught.status, caught.code, caught.message, caught.unknown) == (403, "AccessDenied", "not yours", False)
+
+
+# -- trying again ---------------------------------------------------------------------------------------------------------------
+
+
+def test_transient_refusals_are_repeated_with_growing_delays() -> None:
+    calls = Calls(INTERNAL, RESET, INTERNAL, GOOD)
+    assert calls.copy().etag == "e1"
+    assert calls.runner.slept == [0.025, 0.05, 0.1]
+
+
+def test_each_try_is_signed_for_its_own_time() -> None:
+    calls = Calls(SLOW_DOWN, SLOW_DOWN, SLOW_DOWN, GOOD)
+    calls.copy()
+    dates = {next(line for line in request.headers if line.startswith("x-amz-date")) for request in calls.runner.requests}
+    assert len(dates) == 4 - 1  # delays of 0.5, 1 and 2 s
+
+
+def test_a_throttled_call_goes_on_for_long_and_narrows_the_window_once_per_half_second() -> None:
+    calls = Calls(*[SLOW_DOWN] * 12, GOOD)
+    before = calls.throttle.window.width
+    assert calls.copy().etag == "e1"
+    assert calls.throttle.window.width < before
+    assert calls.runner.slept[5:8] == [10.0, 10.0, 10.0]
+
+
+def test_retry_after_is_obeyed() -> None:
+    calls = Calls(Answer(503, headers(retry_after="3"), error("SlowDown")), GOOD)
+    calls.copy()
+    assert calls.runner.slept == [3.0]
+
+
+def test_eight_tries_are_all() -> None:
+    calls = Calls(*[INTERNAL] * 8)
+    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    assert (caught.status, caught.code, caught.unknown) == (500, "InternalError", False)
+    assert len(calls.runner.requests) == 8
+
+
+def test_after_a_lost_answer_the_last_refusal_says_unknown_since_when() -> None:
+    calls = Calls(INTERNAL, RESET, *[INTERNAL] * 6)
+    start_ms = calls.clock.now_ms()
+    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    assert caught.unknown
+    assert caught.since_ms is not None
+    assert start_ms - 1000 <= caught.since_ms <= start_ms + 1000
+
+
+def test_what_spent_quota_returns_it_when_it_ends_well() -> None:
+    calls = Calls(INTERNAL, SLOW_DOWN, GOOD)
+    calls.copy()
+    assert calls.throttle.quota.tokens == 500
+
+
+# -- the store's clock, credentials, place --------------------------------------------------------------------------------------
+
+
+def test_the_stores_clock_is_taken_over_once_when_it_refuses_ours() -> None:
+    calls = Calls()
+    ahead = 7200
+    theirs = formatdate(calls.clock.now_ms() / 1000 + ahead, usegmt=True)
+    skewed = Answer(403, headers(date=theirs), error("RequestTimeTooSkewed"))
+    calls.runner = EffectRunner(clock=calls.clock, answers=[skewed, GOOD])
+    before = calls.clock.now_ms() // 1000
+    calls.copy()
+    dates = [next(line for line in request.headers if line.startswith("x-amz-date")) for request in calls.runner.requests]
+    assert dates[0] < dates[1]
+    assert abs(calls.store.ahead_ms - ahead * 1000) <= 1000
+    assert calls.clock.now_ms() // 1000 == before
+    calls.runner = EffectRunner(clock=calls.clock, answers=[skewed, skewed])
+    assert calls.fails(calls.store.head_object("b", b"k")).code == "RequestTimeTooSkewed"
+
+
+def test_an_expired_token_waits_for_newer_credentials_once() -> None:
+    expired = Answer(400, headers(), error("ExpiredToken"))
+    calls = Calls(expired, expired)
+    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    assert caught.code == "ExpiredToken"
+    assert calls.runner.slept == [5.0]
+
+    calls = Calls()
+
+    def answer(request: Request) -> Answer:
+        if "Credential=new/" in request.headers[0]:
+            return GOOD
+        calls.store.replace_credentials(Credentials("new", "secret", "token"))
+        return expired
+
+    calls.runner = EffectRunner(clock=calls.clock, answer=answer)
+    assert calls.copy().etag == "e1"
+    assert calls.runner.slept == [0.0]
+    assert "x-amz-security-token: token" in calls.runner.requests[-1].headers
+
+
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_to_another_region_names_it(status: int) -> None:
+    calls = Calls(Answer(status, headers(x_amz_bucket_region="eu-west-3"), b""))
+    caught = calls.fails(calls.store.head_object("b", b"k"))
+    assert caught.status == status
+    assert "'eu-west-3'" in caught.message
+    assert "'us-east-1'" in caught.message
+
+
+@pytest.mark.parametrize(
+    ("status", "version", "marker", "code"),
+    [
+        (404, None, False, "NoSuchKey"),
+        (404, b"v1", False, "NoSuchVersion"),
+        (404, None, True, "DeleteMarker"),
+        (405, b"v1", True, "DeleteMarker"),
+        (403, None, False, "AccessDenied"),
+        (412, None, False, "PreconditionFailed"),
+        (418, None, False, "Http418"),
+    ],
+)
+def test_an_error_without_a_body_is_known_by_its_status(status: int, version: bytes | None, marker: bool, code: str) -> None:
+    raw = headers(x_amz_delete_marker="true") if marker else headers()
+    calls = Calls(Answer(status, raw))
+    caught = calls.fails(calls.store.head_object("b", b"k", version))
+    assert (caught.status, caught.code) == (status, code)
+
+
+def test_a_head_that_lacks_what_it_must_tell_is_no_success() -> None:
+    bare = Answer(200, headers(content_length="5"))
+    full = headers(content_length="5", etag='W/"e"', last_modified="Tue, 24 Nov 2026 00:00:00 GMT")
+    calls = Calls(bare, Answer(200, full))
+    head = calls.runner.run(calls.store.head_object("b", b"k"))
+    assert (head.size, head.etag, head.modified_ms) == (5, "e", 1_795_478_400_000)
+
+
+@pytest.mark.parametrize("content_range", ["bytes 0-3/10", "bytes 4-6/10", "bytes 4-7/*", "items 4-7/10", ""])
+def test_a_range_that_is_not_the_one_asked_for_is_refused(content_range: str) -> None:
+    bad = Answer(206, headers(etag='"e"', content_range=content_range), b"4567")
+    good = Answer(206, headers(etag='"e"', content_range="bytes 4-7/10"), b"4567")
+    calls = Calls(bad, good)
+    assert calls.runner.run(calls.store.get_object("b", b"k", first=4, length=4)).data == b"4567"
+    assert len(calls.runner.requests) == 2
+
+
+# -- the breaker ----------------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_wait_while_the_store_is_away_and_go_on_when_it_is_back() -> None:
+    back_at = 600.0
+
+    def answer(_: Request) -> Answer:
+        return GOOD if calls.clock.monotonic() >= back_at else REFUSED
+
+    calls = Calls(answer=answer)
+    assert calls.copy().etag == "e1"
+    assert back_at <= calls.clock.monotonic() <= back_at + 60
+    assert calls.throttle.held is None
+
+
+def test_a_store_that_stays_away_for_a_day_is_given_up() -> None:
+    calls = Calls(answer=lambda _: REFUSED)
+    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    assert (caught.status, caught.code, caught.unknown) == (0, "StoreUnreachable", False)
+    assert "connection refused" in caught.message
+    assert calls.clock.monotonic() > 86_400
+    assert len(calls.runner.requests) < 4000
+
+
+def test_requests_keep_the_pace_that_is_set() -> None:
+    calls = Calls(answer=lambda _: GOOD)
+    calls.store = S3ObjectStore(
+        Store(name="s", endpoint="http://h"),
+        Credentials("key", "secret"),
+        throttle=Throttle(calls.clock, 64, requests_per_second=10),
+        clock=calls.clock,
+        random=lambda: 0.5,
+    )
+    for _ in range(51):
+        calls.copy()
+    assert calls.clock.monotonic() == pytest.approx(5.0)
+
+
+# -- what must not be repeated blindly ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", [RESET, INTERNAL, Answer(504), Answer(200, headers(), b"<Delete")])
+def test_a_delete_is_not_repeated_once_it_may_have_been_carried_out(lost: Answer) -> None:
+    calls = Calls(SLOW_DOWN, lost)
+    caught = calls.fails(calls.store.delete_object("b", b"k", if_match="e"))
+    assert caught.unknown
+    assert len(calls.runner.requests) == 2
+    assert 'if-match: "e"' in calls.runner.requests[0].headers
+
+
+def test_a_404_on_a_first_conditional_delete_is_no_success() -> None:
+    calls = Calls(Answer(404, headers(), error("NoSuchKey")))
+    caught = calls.fails(calls.store.delete_object("b", b"k", if_match="e"))
+    assert (caught.status, caught.code, caught.unknown) == (404, "NoSuchKey", False)
+
+
+def test_put_if_absent_recognises_its_own_object_after_a_lost_answer() -> None:
+    mine = headers(content_length="4", etag='"9a0364b9e99bb480dd25e1f0284c8555"', last_modified="Tue, 24 Nov 2026 00:00:00 GMT")
+    mine = mine.replace(b"length: 4", b"length: 7")
+    calls = Calls(RESET, Answer(200, mine))
+    assert calls.runner.run(calls.store.put_object("b", b"k", b"content", if_absent=True)) == "9a0364b9e99bb480dd25e1f0284c8555"
+    other = headers(content_length="7", etag='"0"', last_modified="Tue, 24 Nov 2026 00:00:00 GMT")
+    calls = Calls(RESET, Answer(404), RESET, Answer(200, other))
+    assert calls.fails(calls.store.put_object("b", b"k", b"content", if_absent=True)).status == 412
+
+
+# -- DeleteObjects --------------------------------------------------------------------------------------------------------------
+
+
+def deleted(*errors: tuple[str, str]) -> Answer:
+    inner = "".join(f"<Error><Key>{key}</Key><Code>{code}</Code><Message>m</Message></Error>" for key, code in errors)
+    return Answer(200, headers(), f"<DeleteResult xmlns='x'>{inner}</DeleteResult>".encode())
+
+
+def tasks(*keys: bytes) -> list[Task]:
+    return [Task(row, "b", key) for row, key in enumerate(keys)]
+
+
+def test_each_key_has_its_own_outcome_and_transient_ones_are_asked_again() -> None:
+    calls = Calls(deleted(("b", "AccessDenied"), ("c", "InternalError"), ("d", "SlowDown")), deleted(("d", "NoSuchKey")))
+    outcomes = calls.runner.run(calls.store.delete_objects("b", tasks(b"a", b"b", b"c", b"d")))
+    assert outcomes == [Outcome(204), Outcome(403, "AccessDenied", "m"), Outcome(204), Outcome(404, "NoSuchKey", "m")]
+    second = calls.runner.requests[1].body
+    assert isinstance(second, bytes)
+    assert second.count(b"<Object>") == 2
+
+
+def test_a_key_that_never_goes_keeps_its_last_error() -> None:
+    calls = Calls(*[deleted(("a", "InternalError"))] * 8)
+    outcomes = calls.runner.run(calls.store.delete_objects("b", tasks(b"a", b"b")))
+    assert [outcome.code for outcome in outcomes] == ["InternalError", None]
+
+
+def test_an_error_for_a_key_that_was_not_sent_leaves_all_in_doubt() -> None:
+    calls = Calls(deleted(("z", "AccessDenied")))
+    caught = calls.fails(calls.store.delete_objects("b", tasks(b"a", b"b")))
+    assert caught.unknown
+
+
+@pytest.mark.parametrize("body", [b"", b"<DeleteResult>", b"<html/>", b"<DeleteResult></DeleteResult"])
+def test_an_answer_that_cannot_be_read_leaves_all_in_doubt(body: bytes) -> None:
+    calls = Calls(Answer(200, headers(), body))
+    caught = calls.fails(calls.store.delete_objects("b", tasks(b"a", b"b")))
+    assert caught.unknown
+    assert len(calls.runner.requests) == 1
+
+
+def test_versions_etags_and_odd_keys_travel_as_they_are() -> None:
+    calls = Calls(Answer(204, headers()), Answer(404, headers(), error("NoSuchKey")), deleted())
+    batch = [
+        Task(0, "b", b"a&b<c>"),
+        Task(1, "b", b"\x01"),
+        Task(2, "b", b"v", b"v1"),
+        Task(3, "b", b"v", b"v2", etag="e"),
+        Task(4, "b", b"\xff"),
+    ]
+    outcomes = calls.runner.run(calls.store.delete_objects("b", batch, bypass_governance=True))
+    assert [outcome.status for outcome in outcomes] == [204, 204, 204, 204, 404]
+    alone, alone_too, together = calls.runner.requests
+    assert (alone.url, alone_too.url) == ("http://store.example.com/b/%01", "http://store.example.com/b/%FF")
+    assert together.body == (
+        b'<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet>'
+        b"<Object><Key>a&amp;b&lt;c&gt;</Key></Object>"
+        b"<Object><Key>v</Key><VersionId>v1</VersionId></Object>"
+        b"<Object><Key>v</Key><VersionId>v2</VersionId><ETag>e</ETag></Object></Delete>"
+    )
+    assert all("x-amz-bypass-governance-retention: true" in request.headers for request in calls.runner.requests)
+
+
+def test_more_than_a_thousand_keys_are_a_mistake() -> None:
+    calls = Calls()
+    with pytest.raises(ValueError, match="1000 at most"):
+        calls.runner.run(calls.store.delete_objects("b", tasks(*[b"%d" % n for n in range(1001)])))
