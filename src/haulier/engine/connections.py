@@ -69,7 +69,12 @@ class Connections:
             raise JobFailure("UnknownBucket", f"store {name!r} is no longer in the settings")
         return store
 
-    def scratch(self, brief: JobBrief, store: Store) -> ObjectStore:
+    @property
+    def scratch_buckets(self) -> tuple[str, ...]:
+        """The scratch buckets of all stores."""
+        return tuple(store.scratch_bucket for store in self._resolver.stores.values() if store.scratch_bucket is not None)
+
+    def scratch_of(self, brief: JobBrief, store: Store) -> ObjectStore:
         """The store for its scratch bucket, under the job's credentials: the operator named that bucket, not the role."""
         return self._lane(brief, store, store.scratch_bucket or "").store
 

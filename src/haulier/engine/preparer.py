@@ -21,6 +21,7 @@ from haulier.core.ports import ObjectPart, ObjectStore, Operation, Spool
 from haulier.engine.conflicts import TargetCheck
 from haulier.engine.connections import Connections
 from haulier.engine.frames import ChunkWritten, Event, JobBrief, Prepared, PrepareJob
+from haulier.engine.prober import SCRATCH_PREFIX
 from haulier.manifests import reader
 from haulier.reports import report_folder
 from haulier.spool import files
@@ -119,7 +120,8 @@ class _RowGuard:
         self._connections = connections
         self._placed: dict[str, str] = {}
         location, report = brief.manifest.location, brief.report
-        self._protected: list[tuple[str, bytes, bool]] = [(location.bucket, location.key.encode(), False)]
+        self._protected: list[_Protected] = [(location.bucket, location.key.encode(), False)]
+        self._protected += [(bucket, SCRATCH_PREFIX, True) for bucket in connections.scratch_buckets]
         if report.enabled:
             self._protected.append((report.bucket, report_folder(report.prefix, brief.id).encode(), True))
         self._row_stores: set[str] = set()
@@ -156,6 +158,15 @@ class _RowGuard:
                     )
         if not self._targets:
             self._refuse_protected(table, buckets, first_row)
+        elif any(bucket in self._targets for bucket, _, _ in self._protected):
+            self._refuse_protected_targets(table, first_row)
+
+    def _refuse_protected_targets(self, table: pa.Table, first_row: int) -> None:
+        rows = zip(table.column("bucket").to_pylist(), table.column("key").to_pylist(), strict=True)
+        for row, (bucket, key) in enumerate(rows, first_row):
+            target = self._operation.target(bucket, key)
+            if target is not None and any(_within(target, protected) for protected in self._protected):
+                raise _protected(row, target[1])
 
     def _refuse_protected(self, table: pa.Table, buckets: Any, first_row: int) -> None:
         keys = table.column("key")
@@ -163,11 +174,25 @@ class _RowGuard:
             hit = pc.starts_with(keys, key) if whole_folder else pc.equal(keys, pa.scalar(key, keys.type))
             hit = pc.and_(hit, pc.equal(pc.cast(buckets, pa.string()), bucket))
             if pc.any(hit).as_py():
-                row = first_row + pc.index(hit, value=True).as_py()
-                raise JobFailure(
-                    "ProtectedObject",
-                    f"row {row} of the manifest names {key!r}, which belongs to this job (its manifest or report)",
-                )
+                position = pc.index(hit, value=True).as_py()
+                raise _protected(first_row + position, keys[position].as_py())
+
+
+_Protected = tuple[str, bytes, bool]
+"""Bucket, key, and whether the key stands for all keys that begin with it."""
+
+
+def _within(target: tuple[str, bytes], protected: _Protected) -> bool:
+    bucket, key, whole_folder = protected
+    return target[0] == bucket and (target[1].startswith(key) if whole_folder else target[1] == key)
+
+
+def _protected(row: int, key: bytes) -> JobFailure:
+    name = key.decode(errors="replace")
+    return JobFailure(
+        "ProtectedObject",
+        f"row {row} of the manifest would change {name!r}, which haulier itself needs (manifest, report, scratch)",
+    )
 
 
 def _try_report_place(brief: JobBrief, connections: Connections, wait: Await) -> None:

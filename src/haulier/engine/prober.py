@@ -16,6 +16,7 @@ from haulier.operations.probing import Finding, often_faked, probe
 
 Await = Callable[[Effect[Any]], Any]
 KEPT_MS: Final = 24 * 3_600_000
+SCRATCH_PREFIX: Final = b"haulier-probe/"
 
 
 class Proofs:
@@ -67,7 +68,7 @@ def run_probe(unit: ProbeStore, brief: JobBrief, connections: Connections, wait:
     if store.scratch_bucket is None:
         finding = Finding("inconclusive", "the store has no scratch_bucket in the settings")
     else:
-        objects = connections.scratch(brief, store)
-        prefix = f"haulier-probe/{unit.job}/{unit.attempt}/".encode()
+        objects = connections.scratch_of(brief, store)
+        prefix = SCRATCH_PREFIX + f"{unit.job}/{unit.attempt}/".encode()
         finding = wait(probe(operations.load(brief.operation), objects, store.scratch_bucket, prefix))
     put(Probed(attempt=unit.attempt, job=unit.job, store=unit.store, verdict=finding.verdict, detail=finding.detail))

@@ -79,7 +79,7 @@ class Exchange:
         seconds: float = SECONDS,
         once: bool = False,
     ) -> Request:
-        """A request signed for now; `query` is the canonical and the sent form (`query_of`). Raises StoreError for an empty key."""
+        """A request signed for now; `query` is its canonical and its sent form. Raises StoreError for an empty key."""
         if not key and method != "POST":
             # It would mean the bucket: PUT creates it, DELETE removes it.
             raise StoreError(400, "InvalidArgument", "an object's key is never empty")

@@ -1,0 +1,464 @@
+"""Operations against a store in memory, in virtual time; `Flaky` loses answers before or after the effect."""
+
+from collections import deque
+from typing import Any
+
+import msgspec
+import pytest
+
+from haulier import operations
+from haulier.core.errors import StoreError
+from haulier.core.job import OperationSpec
+from haulier.core.task import Outcome, Task
+from haulier.objectstore.memory import MemoryObjectStore
+from haulier.operations import Copy, Delete, PutTagging
+from haulier.operations.copy import NewMetadata
+from haulier.testing.effects import EffectRunner, VirtualClock
+
+
+class Flaky(MemoryObjectStore):
+    """`lose` plans the fate of the next changes: the answer is lost `before` or `after` the effect; `unreadable` breaks reads."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock, ["src", "dst", "kept"], versioned=["kept"])
+        self.clock = clock
+        self.fates: deque[str | None] = deque()
+        self.unreadable = False
+
+    def lose(self, *fates: str | None) -> None:
+        self.fates.extend(fates)
+
+    async def _lossy(self, call: Any) -> Any:
+        fate = self.fates.popleft() if self.fates else None
+        since_ms = self.clock.now_ms()
+        if fate == "before":
+            call.close()
+        else:
+            result = await call
+        if fate is not None:
+            raise StoreError(0, "NoAnswer", "connection reset", unknown=True, since_ms=since_ms)
+        return result
+
+    async def copy_object(self, *args: Any, **options: Any) -> Any:
+        return await self._lossy(super().copy_object(*args, **options))
+
+    async def delete_object(self, *args: Any, **options: Any) -> Any:
+        return await self._lossy(super().delete_object(*args, **options))
+
+    async def delete_objects(self, bucket: str, tasks: Any, **options: Any) -> Any:
+        fate = self.fates.popleft() if self.fates else None
+        since_ms = self.clock.now_ms()
+        if fate == "half":
+            await super().delete_objects(bucket, tasks[: len(tasks) // 2], **options)
+            raise StoreError(0, "NoAnswer", "connection reset", unknown=True, since_ms=since_ms)
+        return await super().delete_objects(bucket, tasks, **options)
+
+    async def put_tags(self, *args: Any, **options: Any) -> Any:
+        return await self._lossy(super().put_tags(*args, **options))
+
+    async def head_object(self, *args: Any, **options: Any) -> Any:
+        if self.unreadable:
+            raise StoreError(0, "StoreUnreachable", "connection refused")
+        return await super().head_object(*args, **options)
+
+    async def get_tags(self, *args: Any, **options: Any) -> Any:
+        if self.unreadable:
+            raise StoreError(0, "StoreUnreachable", "connection refused")
+        return await super().get_tags(*args, **options)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.store = Flaky(self.clock)
+        self.runner = EffectRunner(clock=self.clock)
+        self.put("src", b"a/key", b"content")
+        self.clock.advance(60)
+        self.store.log.clear()
+
+    def put(self, bucket: str, key: bytes, body: bytes) -> None:
+        self.runner.run(self.store.put_object(bucket, key, body, content_type="text/plain"))
+
+    def body(self, bucket: str, key: bytes) -> bytes:
+        return bytes(self.runner.run(self.store.get_object(bucket, key)).data)
+
+    def apply(self, operation: Any, key: bytes = b"a/key", bucket: str = "src", **task: Any) -> Outcome:
+        outcome: Outcome = self.runner.run(operation.apply(Task(0, bucket, key, **task), self.store))
+        return outcome
+
+    def doubt(self) -> int:
+        """A first attempt now; time goes on."""
+        now_ms = self.clock.now_ms()
+        self.clock.advance(60)
+        return now_ms
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def copy(**parameters: Any) -> Copy:
+    return Copy(**({"target_bucket": "dst", "dialect": "s3control"} | parameters))
+
+
+COPIED = Outcome(200, None, "Successful")
+
+# -- specs ----------------------------------------------------------------------------------------------------------------------
+
+EXAMPLES = [
+    copy(),
+    copy(
+        replace_prefix=("a/", "b/"),
+        metadata=NewMetadata(content_type="image/png", expires_ms=1_800_000_000_000, user={"Colour": "red"}),
+        tags={"a": "b"},
+        storage_class="STANDARD_IA",
+        bucket_key=True,
+        modified_since_ms=5,
+        key_bytes_max=850,
+        dialect="cos",
+    ),
+    Delete(bypass_governance=True),
+    PutTagging(tags={"a": "b"}, mode="add"),
+]
+
+
+@pytest.mark.parametrize("operation", EXAMPLES)
+def test_a_spec_survives_json_and_comes_back_as_the_operation(operation: operations.AnyOperation) -> None:
+    spec = msgspec.json.decode(msgspec.json.encode(operations.spec(operation)), type=OperationSpec)
+    assert spec.name == operation.name
+    assert operations.load(spec) == operation
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("move", {}, "there is no operation 'move'; there are copy, delete, put_tagging"),
+        ("delete", {"bypas": True}, "unknown field `bypas`"),
+        ("delete", {"bypass_governance": "yes"}, r"Expected `bool`, got `str` - at `\$.bypass_governance`"),
+        ("copy", {"dialect": "cos"}, "target_bucket"),
+        ("copy", {"target_bucket": "b", "dialect": "cos", "folder": "f", "replace_prefix": ["a", "b"]}, "folder"),
+        ("copy", {"target_bucket": "b", "dialect": "cos", "metadata": {"user": {"a": "b\r\nc: d"}}}, "x-amz-meta-a"),
+        ("put_tagging", {"tags": {}, "mode": "merge"}, "Invalid enum value 'merge'"),
+    ],
+)
+def test_a_spec_that_is_wrong_is_refused_by_name(name: str, parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        operations.load(OperationSpec(name=name, parameters=parameters))
+
+
+@pytest.mark.parametrize("operation", operations.ALL)
+def test_the_list_names_every_operation_once(operation: type[operations.AnyOperation]) -> None:
+    assert operations.BY_NAME[operation.name] is operation
+    assert operation.batch_rows >= 1
+    assert operation.__doc__
+
+
+# -- keys of copies -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "key", "expected"),
+    [
+        ({}, b"a/b", b"a/b"),
+        ({"folder": "new"}, b"a/b", b"new/a/b"),
+        ({"folder": "new/"}, b"a/b", b"new/a/b"),
+        ({"folder": "new"}, b"/a", b"new//a"),
+        ({"replace_prefix": ("", "new/")}, b"a/b", b"new/a/b"),
+        ({"replace_prefix": ("pic", "abc")}, b"picture.jpg", b"abcture.jpg"),
+        ({"replace_prefix": ("a/", "")}, b"a/b", b"b"),
+        ({"replace_prefix": ("é", "ü")}, "éa".encode(), "üa".encode()),
+    ],
+)
+def test_the_target_key(parameters: dict[str, Any], key: bytes, expected: bytes) -> None:
+    assert copy(**parameters).target("src", key) == ("dst", expected)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "key", "code"),
+    [
+        ({"replace_prefix": ("x/", "y/")}, b"a/key", "InvalidArgument"),
+        ({"replace_prefix": ("a/key", "")}, b"a/key", "InvalidArgument"),
+        ({"folder": "f" * 1020}, b"a/key", "KeyTooLong"),
+        ({"key_bytes_max": 4}, b"a/key", "KeyTooLong"),
+        ({"target_bucket": "src"}, b"a/key", "InvalidRequest"),
+    ],
+)
+def test_a_key_without_a_place_fails_before_any_request(bench: Bench, parameters: dict[str, Any], key: bytes, code: str) -> None:
+    outcome = bench.apply(copy(**parameters), key)
+    assert (outcome.status, outcome.code) == (400, code)
+    assert bench.store.log == []
+
+
+def test_a_copy_onto_itself_may_change_something_or_bring_a_version_back(bench: Bench) -> None:
+    assert bench.apply(copy(target_bucket="src", storage_class="STANDARD_IA")) == COPIED
+    assert bench.apply(copy(target_bucket="src", metadata=NewMetadata())) == COPIED
+    bench.put("kept", b"k", b"one")
+    version = bench.runner.run(bench.store.head_object("kept", b"k")).version
+    bench.put("kept", b"k", b"two")
+    assert bench.apply(copy(target_bucket="kept"), b"k", "kept", version=str(version).encode()) == COPIED
+    assert bench.body("kept", b"k") == b"one"
+
+
+# -- what copies carry ----------------------------------------------------------------------------------------------------------
+
+
+def test_headers_are_made_once_and_say_what_was_asked(bench: Bench) -> None:
+    operation = copy(
+        metadata=NewMetadata(content_type="image/png", cache_control="no-cache", expires_ms=0, user={"Colour": "red"}),
+        tags={"a b": "c/d"},
+        canned_acl="private",
+        storage_class="STANDARD_IA",
+        sse="aws:kms",
+        sse_kms_key="key-id",
+        bucket_key=False,
+        checksum="CRC32",
+        redirect="/there",
+        modified_since_ms=1_700_000_000_999,
+        unmodified_since_ms=1_900_000_000_000,
+    )
+    assert operation.headers is operation.headers
+    assert dict(operation.headers) == {
+        "x-amz-metadata-directive": "REPLACE",
+        "content-type": "image/png",
+        "cache-control": "no-cache",
+        "expires": "Thu, 01 Jan 1970 00:00:00 GMT",
+        "x-amz-meta-colour": "red",
+        "x-amz-tagging-directive": "REPLACE",
+        "x-amz-tagging": "a%20b=c%2Fd",
+        "x-amz-acl": "private",
+        "x-amz-storage-class": "STANDARD_IA",
+        "x-amz-server-side-encryption": "aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id": "key-id",
+        "x-amz-server-side-encryption-bucket-key-enabled": "false",
+        "x-amz-checksum-algorithm": "CRC32",
+        "x-amz-website-redirect-location": "/there",
+        "x-amz-copy-source-if-modified-since": "Tue, 14 Nov 2023 22:13:20 GMT",
+        "x-amz-copy-source-if-unmodified-since": "Sun, 17 Mar 2030 17:46:40 GMT",
+    }
+    assert copy().headers == ()
+    assert bench.apply(operation) == COPIED
+    head = bench.runner.run(bench.store.head_object("dst", b"a/key"))
+    assert (head.metadata, head.storage_class) == ({"colour": "red"}, "STANDARD_IA")
+    assert bench.runner.run(bench.store.get_tags("dst", b"a/key")) == {"a b": "c/d"}
+
+
+def test_an_empty_tag_set_takes_all_tags_away(bench: Bench) -> None:
+    bench.runner.run(bench.store.put_tags("src", b"a/key", None, {"a": "b"}))
+    bench.apply(copy(tags={}))
+    assert bench.runner.run(bench.store.get_tags("dst", b"a/key")) == {}
+
+
+@pytest.mark.parametrize("condition", [{"modified_since_ms": 1_900_000_000_000}, {"unmodified_since_ms": 1_000_000_000_000}])
+def test_a_condition_that_does_not_hold_is_a_412(bench: Bench, condition: dict[str, int]) -> None:
+    with pytest.raises(StoreError) as caught:
+        bench.apply(copy(**condition))
+    assert caught.value.status == 412
+
+
+def test_an_etag_of_the_manifest_must_be_the_sources(bench: Bench) -> None:
+    with pytest.raises(StoreError) as caught:
+        bench.apply(copy(), etag="0" * 32)
+    assert caught.value.status == 412
+    assert bench.apply(copy(), etag="9a0364b9e99bb480dd25e1f0284c8555") == COPIED
+
+
+def test_cos_is_told_the_new_version(bench: Bench) -> None:
+    assert bench.apply(copy(target_bucket="kept", dialect="cos")) == Outcome(200, None, "Successful; new version v1")
+    assert bench.apply(copy(target_bucket="kept")) == COPIED
+
+
+def test_a_source_above_5_gib_fails_clearly(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def too_large(*_: Any) -> None:
+        text = "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"
+        raise StoreError(400, "InvalidRequest", text)
+
+    monkeypatch.setattr(bench.store, "copy_object", too_large)
+    outcome = bench.apply(copy())
+    assert (outcome.status, outcome.code) == (400, "EntityTooLarge")
+    assert "copies in parts are not implemented" in str(outcome.message)
+
+
+# -- copies in doubt ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_that_was_carried_out_is_not_repeated(bench: Bench) -> None:
+    first_ms = bench.clock.now_ms()
+    bench.apply(copy())
+    bench.clock.advance(3600)
+    assert bench.apply(copy(), first_attempt_ms=first_ms) == COPIED
+    assert len(bench.store.log) == 1
+
+
+def test_a_copy_that_left_no_trace_is_done(bench: Bench) -> None:
+    assert bench.apply(copy(), first_attempt_ms=bench.doubt()) == COPIED
+    bench.put("dst", b"a/key", b"old target")
+    bench.clock.advance(60)
+    assert bench.apply(copy(), first_attempt_ms=bench.doubt()) == COPIED
+    assert bench.body("dst", b"a/key") == b"content"
+
+
+def test_a_target_that_someone_else_wrote_since_is_left_alone(bench: Bench) -> None:
+    first_ms = bench.doubt()
+    bench.put("dst", b"a/key", b"theirs")
+    outcome = bench.apply(copy(), first_attempt_ms=first_ms)
+    assert (outcome.status, outcome.code) == (409, "ChangedSinceAttempt")
+    assert bench.body("dst", b"a/key") == b"theirs"
+
+
+def test_a_target_written_since_whose_source_is_gone_is_left_alone(bench: Bench) -> None:
+    first_ms = bench.doubt()
+    bench.put("dst", b"a/key", b"content")
+    bench.runner.run(bench.store.delete_object("src", b"a/key"))
+    assert bench.apply(copy(), first_attempt_ms=first_ms).code == "ChangedSinceAttempt"
+
+
+def test_one_second_of_doubt_counts_as_changed_by_the_stores_clock(bench: Bench) -> None:
+    bench.put("dst", b"a/key", b"theirs")
+    now_ms = bench.clock.now_ms()
+    assert bench.apply(copy(), first_attempt_ms=now_ms + 1000).code == "ChangedSinceAttempt"
+    bench.store.ahead_ms = 500_000
+    assert bench.apply(copy(), first_attempt_ms=now_ms - 499_000).code == "ChangedSinceAttempt"
+    assert bench.apply(copy(), first_attempt_ms=now_ms - 498_000).succeeded
+
+
+@pytest.mark.parametrize(("fate", "copies"), [("after", 1), ("before", 0)])
+def test_a_copy_whose_last_try_was_lost_is_read_back(bench: Bench, fate: str, copies: int) -> None:
+    bench.store.lose(fate)
+    outcome = bench.apply(copy())
+    assert outcome == (COPIED if copies else Outcome(0, "NoAnswer", "connection reset"))
+    assert len(bench.store.log) == copies
+
+
+def test_a_copy_that_cannot_be_read_back_is_unknown(bench: Bench) -> None:
+    bench.store.lose("after")
+    bench.store.unreadable = True
+    assert bench.apply(copy()).code == "OutcomeUnknown"
+
+
+# -- deletes --------------------------------------------------------------------------------------------------------------------
+
+
+def batch(bench: Bench, count: int = 6, bucket: str = "src") -> list[Task]:
+    tasks = []
+    for row in range(count):
+        bench.put(bucket, b"d/%d" % row, b"")
+        tasks.append(Task(row, bucket, b"d/%d" % row))
+    bench.clock.advance(60)
+    bench.store.log.clear()
+    return tasks
+
+
+def test_fresh_rows_go_in_one_batch_and_missing_keys_are_the_stores_to_judge(bench: Bench) -> None:
+    tasks = [*batch(bench), Task(6, "src", b"never")]
+    assert bench.runner.run(Delete().apply_batch(tasks, bench.store)) == [Outcome(204)] * 7
+
+
+def test_after_a_lost_batch_every_key_is_looked_at_and_deleted_once(bench: Bench) -> None:
+    tasks = batch(bench, 6, "kept")
+    bench.store.lose("half")
+    assert bench.runner.run(Delete().apply_batch(tasks, bench.store)) == [Outcome(204)] * 6
+    assert sorted(key for _, _, key in bench.store.log) == [task.key for task in tasks]
+
+
+def test_after_a_lost_batch_a_refused_key_fails_alone(bench: Bench) -> None:
+    tasks = batch(bench)
+    bench.store.lose("half")
+    tasks[5] = msgspec.structs.replace(tasks[5], etag="other")
+    outcomes = bench.runner.run(Delete().apply_batch(tasks, bench.store))
+    assert [outcome.status for outcome in outcomes] == [204] * 5 + [412]
+
+
+def test_a_delete_in_doubt_that_was_done_is_not_repeated(bench: Bench) -> None:
+    tasks = batch(bench, 1, "kept")
+    first_ms = bench.doubt()
+    bench.apply(Delete(), tasks[0].key, "kept")
+    assert bench.apply(Delete(), tasks[0].key, "kept", first_attempt_ms=first_ms) == Outcome(204)
+    assert len(bench.store.log) == 1
+
+
+def test_a_delete_in_doubt_that_was_not_done_is_done(bench: Bench) -> None:
+    assert bench.apply(Delete(), first_attempt_ms=bench.doubt()) == Outcome(204)
+    assert bench.store.log == [("delete", "src", b"a/key")]
+
+
+def test_an_object_written_since_the_first_delete_is_left_alone(bench: Bench) -> None:
+    first_ms = bench.doubt()
+    bench.put("src", b"a/key", b"new")
+    outcome = bench.apply(Delete(), first_attempt_ms=first_ms)
+    assert (outcome.status, outcome.code) == (409, "ChangedSinceAttempt")
+    assert bench.body("src", b"a/key") == b"new"
+
+
+def test_a_version_in_doubt_is_deleted_without_looking(bench: Bench) -> None:
+    bench.put("kept", b"k", b"one")
+    version = str(bench.runner.run(bench.store.head_object("kept", b"k")).version).encode()
+    bench.store.unreadable = True
+    assert bench.apply(Delete(), b"k", "kept", version=version, first_attempt_ms=1) == Outcome(204)
+
+
+@pytest.mark.parametrize("fate", ["before", "after"])
+def test_a_delete_whose_answer_was_lost_ends_as_one_delete(bench: Bench, fate: str) -> None:
+    tasks = batch(bench, 1, "kept")
+    bench.store.lose(fate)
+    assert bench.apply(Delete(), tasks[0].key, "kept") == Outcome(204)
+    assert len(bench.store.log) == 1
+
+
+def test_a_conditional_delete_knows_its_own_effect_from_a_missing_key(bench: Bench) -> None:
+    etag = "9a0364b9e99bb480dd25e1f0284c8555"
+    bench.store.lose("after")
+    assert bench.apply(Delete(), etag=etag) == Outcome(204)
+    with pytest.raises(StoreError) as caught:
+        bench.apply(Delete(), etag=etag)
+    assert caught.value.status == 404
+
+
+def test_a_delete_that_is_always_lost_or_cannot_be_read_back_is_unknown(bench: Bench) -> None:
+    bench.store.lose(*["before"] * 8)
+    assert bench.apply(Delete()).code == "OutcomeUnknown"
+    bench.store.lose("before")
+    bench.store.unreadable = True
+    assert bench.apply(Delete()).code == "OutcomeUnknown"
+
+
+# -- tags -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_tags_are_replaced_or_added(bench: Bench) -> None:
+    assert bench.apply(PutTagging(tags={"a": "1", "b": "2"})) == COPIED
+    assert bench.apply(PutTagging(tags={"b": "3", "c": "4"}, mode="add")) == COPIED
+    assert bench.runner.run(bench.store.get_tags("src", b"a/key")) == {"a": "1", "b": "3", "c": "4"}
+    assert bench.apply(PutTagging(tags={"d": "5"})) == COPIED
+    assert bench.runner.run(bench.store.get_tags("src", b"a/key")) == {"d": "5"}
+
+
+def test_adding_what_is_there_writes_nothing(bench: Bench) -> None:
+    bench.apply(PutTagging(tags={"a": "1"}))
+    bench.store.log.clear()
+    assert bench.apply(PutTagging(tags={"a": "1"}, mode="add")).succeeded
+    assert bench.store.log == []
+
+
+@pytest.mark.parametrize("mode", ["replace", "add"])
+def test_more_than_ten_tags_fail_and_change_nothing(bench: Bench, mode: Any) -> None:
+    bench.apply(PutTagging(tags={"first": ""}))
+    many = {str(n): "" for n in range(11 if mode == "replace" else 10)}
+    outcome = bench.apply(PutTagging(tags=many, mode=mode))
+    assert (outcome.status, outcome.code) == (400, "InvalidTag")
+    assert bench.runner.run(bench.store.get_tags("src", b"a/key")) == {"first": ""}
+
+
+@pytest.mark.parametrize("mode", ["replace", "add"])
+def test_tags_in_doubt_are_set_again(bench: Bench, mode: Any) -> None:
+    assert bench.apply(PutTagging(tags={"a": "1"}, mode=mode), first_attempt_ms=bench.doubt()).succeeded
+    assert bench.runner.run(bench.store.get_tags("src", b"a/key")) == {"a": "1"}
+
+
+def test_tags_whose_last_try_was_lost_are_read_back(bench: Bench) -> None:
+    bench.store.lose("after", "before")
+    assert bench.apply(PutTagging(tags={"a": "1"})).succeeded
+    assert bench.apply(PutTagging(tags={"a": "2"})).code == "NoAnswer"
+    bench.store.lose("after")
+    bench.store.unreadable = True
+    assert bench.apply(PutTagging(tags={"a": "3"})).code == "OutcomeUnknown"
