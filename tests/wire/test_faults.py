@@ -55,9 +55,7 @@ def fill(server: FaultyS3, running: Running, bucket: str = "src", count: int = C
     for future in futures:
         future.result(30)
     for held in server.store.buckets[bucket].values():
-        held[:] = [
-            type(one)(**{**{name: getattr(one, name) for name in one.__struct_fields__}, "modified_ms": 1000}) for one in held
-        ]
+        held[:] = [msgspec.structs.replace(one, modified_ms=1000) for one in held]  # long ago
     server.effects.clear()
     server.requests.clear()
     return [Task(row, bucket, b"key/%d" % row) for row in range(count)]

@@ -214,7 +214,7 @@ class S3ObjectStore:
         else:
             refused = None
             for n, task in enumerate(tasks):
-                if xml.carries(task.key) and (task.version is None or xml.carries(task.version)):
+                if task.key and xml.carries(task.key) and (task.version is None or xml.carries(task.version)):
                     left[task.key, task.version] = n
                 else:
                     outcomes[n] = await self._delete_one(bucket, task, bypass_governance=bypass_governance)

@@ -59,6 +59,7 @@ class Signer:
         self.skew_ms = 0
         self.second = -1
         """Unix time of `stamp`."""
+        self._second_ms = -1000
         self.stamp = ""
         self.scope = ""
         self._now_ms = clock.now_ms
@@ -69,14 +70,15 @@ class Signer:
     def replace(self, credentials: Credentials) -> None:
         """Sign with other keys from now on. Forms made before stay with the old ones."""
         self.credentials = credentials
-        self.second = -1
+        self._second_ms = -1000
         self._day = ""
 
     def tick(self) -> str:
         """The timestamp of now; the same object all second long."""
-        second = (self._now_ms() + self.skew_ms) // 1000
-        if second != self.second:
-            self.second = second
+        now_ms = self._now_ms() + self.skew_ms
+        if not self._second_ms <= now_ms < self._second_ms + 1000:
+            second = self.second = now_ms // 1000
+            self._second_ms = second * 1000
             self.stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
             if self.stamp[:8] != self._day:
                 self._derive(self.stamp[:8])

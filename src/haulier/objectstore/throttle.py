@@ -170,7 +170,7 @@ class Throttle:
         """A request went well; `returned` are the quota tokens that its retries took, or 1."""
         self.window.clean()
         quota = self.quota
-        if quota.tokens < quota.FULL:
+        if quota.tokens != quota.FULL:
             quota.give(returned)
         if self.breaker.failures:
             self.breaker.answered()
