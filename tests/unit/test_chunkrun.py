@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haulier.core.chunk import FIRST_HORIZON, Attempt, Chunk
+from haulier.core.effects import Stopped
 from haulier.core.errors import StoreError
 from haulier.core.task import Outcome
 from haulier.engine.chunkrun import MISSING_VERSION, ChunkRun, Rows
@@ -23,6 +24,16 @@ class HandDriver:
 
     def start(self, coroutine, done):
         self.waiting.append((coroutine, done))
+        return self.waiting[-1]
+
+    def wind_down(self, started):
+        """Requests under way end; the operations of these tests send one each."""
+
+    def cut(self, index: int = 0) -> None:
+        """As if the coroutine had slept when it was wound down."""
+        coroutine, done = self.waiting.pop(index)
+        coroutine.close()
+        done(None, Stopped())
 
     def answer(self, index: int = 0) -> None:
         coroutine, done = self.waiting.pop(index)
@@ -130,7 +141,7 @@ class Bench:
         empty = [None] * len(keys)
         rows = Rows(buckets or ["b"] * len(keys), keys, versions or empty, empty, empty)
         self.run = ChunkRun(
-            work, rows, list(done), self.operation, lambda _: self.lane,
+            work, rows, list(done), self.operation, dict.fromkeys(rows.buckets, self.lane),
             driver=self.driver, writer=self.paper, clock=self.clock,
         )  # fmt: skip
 
@@ -241,6 +252,19 @@ def test_a_stopped_chunk_starts_nothing_waits_for_what_runs_and_says_how_far_it_
     assert bench.paper.returned == 10
     assert [len(rows) for _, rows, _ in bench.paper.segments] == [10]
     assert bench.run.finished
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_rows_that_were_wound_down_have_no_outcome_and_lie_below_the_horizon(batched):
+    bench = Bench(keys(10), Batch() if batched else One())
+    bench.run.fill(3)
+    bench.run.stop()
+    bench.driver.cut(0)
+    bench.driver.answer_all()
+    recorded = [row for _, rows, _ in bench.paper.segments for row in rows]
+    assert recorded == ([] if batched else [101, 102])
+    assert bench.paper.returned == (10 if batched else 3)
+    assert bench.lane.running == 0
 
 
 def test_a_stopped_chunk_leaves_rows_that_waited_for_their_key_to_the_next_attempt():

@@ -8,6 +8,7 @@ import pytest
 
 from haulier.core.accounts import Account, Role, User
 from haulier.core.chunk import Chunk, Segment
+from haulier.core.errors import Unavailable
 from haulier.core.lifecycle import TERMINAL, JobEvent, advance
 from haulier.core.placement import Store
 from haulier.engine import frames
@@ -79,6 +80,7 @@ class World:
         self.born = 0
         self.bad_rows = set()
         self.probes = []
+        self.short = None
         self.verdict = "proven"
 
     # the engine port
@@ -96,6 +98,10 @@ class World:
         self.notices.append(RunnerJoined(name))
 
     def send(self, runner, frame):
+        if isinstance(frame, frames.Submit):
+            for unit in frame.units:
+                if isinstance(unit, frames.RunChunk):
+                    self.check(unit)
         if runner in self.toys:
             self.toys[runner].take(frame)
 
@@ -192,6 +198,9 @@ class World:
 
     # the spool port, as far as the coordinator uses it
 
+    def shortage(self):
+        return self.short
+
     def delete(self, names):
         for name in names:
             del self.files[name]
@@ -202,15 +211,48 @@ def accounts(users=("admin",)):
     return [Account(name="acme", users=(user,), roles=(Role(account="acme", name="batch", users=users),))]
 
 
+class Flaky:
+    """A job store that sometimes cannot be used, and sometimes has done what it says it could not (a lost answer)."""
+
+    def __init__(self, jobstore):
+        self.jobstore = jobstore
+        self.chance = random.Random(0)
+        self.before = self.after = 0.0
+
+    def __getattr__(self, name):
+        return getattr(self.jobstore, name)
+
+    def commit(self, epoch, entries):
+        if self.chance.random() < self.before:
+            raise Unavailable("disk on fire")
+        jobs = self.jobstore.commit(epoch, entries)
+        if self.chance.random() < self.after:
+            raise Unavailable("the answer was lost")
+        return jobs
+
+    def unfinished(self):
+        if self.chance.random() < self.before:
+            raise Unavailable("disk on fire")
+        return self.jobstore.unfinished()
+
+
 class Stage:
     def __init__(self, tmp_path, world=None, users=("admin",), stores=()):
         self.stores = stores
         self.clock = Clock()
         self.world = world or World()
-        self.jobstore = SqlJobStore.open(tmp_path / "haulier.db", self.clock)
+        self.jobstore = Flaky(SqlJobStore.open(tmp_path / "haulier.db", self.clock))
+        self.world.check = self.is_committed
         self.users = users
         self.crashes = []
         self.restart()
+
+    def is_committed(self, unit):
+        """What goes out must be what a crash would leave: no horizon and no segment that is not stored."""
+        stored = self.jobstore.chunks(unit.job)[unit.chunk.index]
+        assert stored.opened_ms is not None
+        assert unit.chunk.horizon <= stored.horizon
+        assert set(unit.segments) <= set(self.jobstore.segments(unit.job))
 
     def restart(self):
         """A new coordinator, as after kill -9: the old one's memory and runners are gone."""
@@ -381,6 +423,78 @@ def test_a_higher_priority_pauses_the_lower_job_which_goes_on_by_itself(stage):
     assert stage.job(low.id).succeeded == 40
 
 
+def test_runners_that_die_again_and_again_do_not_fail_a_job_that_makes_progress(tmp_path):
+    stage = Stage(tmp_path, World(rows=800, chunk_rows=100))
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    chance = random.Random(5)
+    kills = 0
+    for turn in range(2_000):
+        stage.turn()
+        if stage.job().status in TERMINAL:
+            break
+        for toy in list(stage.world.toys.values()):
+            toy.step(chance)
+            stage.world.notices.append(toy.speak())
+        if turn % 3 == 2:
+            kills += 1
+            stage.world.kill(sorted(stage.world.toys)[kills % 2])
+    assert kills > 20
+    assert (stage.job().status, stage.job().succeeded) == ("Complete", 800)
+    stage.jobstore.close()
+
+
+def test_a_slow_job_that_holds_all_places_does_not_starve_another(stage):
+    slow, quick = a_job(id="1" * 36, token="slow"), a_job(id="2" * 36, token="quick")
+    stage.jobstore.create(slow, unfinished_max=10)
+    for _ in range(10):
+        stage.turn()
+        for toy in stage.world.toys.values():
+            for unit, state in [pair for pair in toy.units if isinstance(pair[0], frames.PrepareJob)]:
+                stage.world.do(toy, unit, state, random.Random(1))
+                toy.units.remove((unit, state))
+            stage.world.notices.append(toy.speak())
+    stage.jobstore.create(quick, unfinished_max=10)
+    for _ in range(60):
+        stage.turn()
+        for toy in stage.world.toys.values():
+            for unit, state in list(toy.units):
+                if unit.job == quick.id and stage.world.do(toy, unit, state, random.Random(1)):
+                    toy.units.remove((unit, state))
+            stage.world.notices.append(toy.speak())
+    assert stage.job(quick.id).status == "Complete"
+    assert stage.job(slow.id).status == "Active"
+
+
+def test_nothing_new_goes_out_while_the_disk_is_short_of_room(stage):
+    stage.world.short = "the disk is nearly full"
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    for _ in range(5):
+        stage.turn()
+    assert not any(toy.units for toy in stage.world.toys.values())
+    assert stage.coordinator.problem == "the disk is nearly full"
+    stage.world.short = None
+    assert stage.settle().status == "Complete"
+
+
+def test_a_job_cancelled_while_the_job_store_is_down_still_gets_its_report(stage):
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    chance = random.Random(3)
+    stage.settle(until=lambda job: job.status == "Active")
+    for toy in list(stage.world.toys.values()):
+        toy.step(chance)
+        stage.world.notices.append(toy.speak())
+    stage.jobstore.before = 1.0
+    job = stage.job()
+    stage.jobstore.change("acme", job.id, lambda job: advance(job, JobEvent.CANCEL_REQUESTED, now_ms=stage.clock.now_ms()))
+    for _ in range(3):
+        stage.turn()
+    stage.jobstore.before = 0.0
+    job = stage.settle()
+    assert job.status == "Cancelled"
+    assert job.executed == len(stage.world.effects) > 0
+    assert stage.world.reports == [sorted(stage.world.effects)]
+
+
 def test_a_chunk_that_kills_every_runner_fails_its_job(stage):
     stage.jobstore.create(a_job(), unfinished_max=10)
     for _ in range(200):
@@ -401,6 +515,9 @@ def test_crashes_of_runners_and_coordinator_cost_no_row_and_double_none(tmp_path
     print(f"seed {seed}")
     chance = random.Random(seed)
     stage = Stage(tmp_path, World(rows=chance.randint(1, 90), chunk_rows=chance.randint(1, 20)))
+    stage.jobstore.chance = chance
+    if seed % 2:
+        stage.jobstore.before, stage.jobstore.after = 0.05, 0.05
     stage.jobstore.create(with_report(), unfinished_max=10)
     crashes = 0
     dead: list[Toy] = []
@@ -415,6 +532,10 @@ def test_crashes_of_runners_and_coordinator_cost_no_row_and_double_none(tmp_path
         fate = chance.random() if crashes < 8 else 1.0
         if fate < 0.03:
             crashes += 1
+            if chance.random() < 0.5:  # its last words and its end come together
+                victim = chance.choice(sorted(stage.world.toys))
+                stage.world.toys[victim].step(chance)
+                stage.world.notices.append(stage.world.toys[victim].speak())
             dead.append(stage.world.kill(chance.choice(sorted(stage.world.toys))))
         elif fate < 0.05:
             crashes += 1

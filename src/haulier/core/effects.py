@@ -13,6 +13,10 @@ Effect = Coroutine[Any, Any, T]
 """A coroutine that awaits nothing but the effects of this module."""
 
 
+class Stopped(Exception):
+    """A coroutine was wound down before its end: what it was about may have been done in part."""
+
+
 class FileBody:
     """A request body that is read from a file while it is sent, so that memory stays flat."""
 

@@ -192,6 +192,10 @@ class SpoolError(HaulierError):
         self.name = name
 
 
+class SpoolUnavailable(SpoolError):
+    """The spool cannot be written or read now (a full disk, an I/O error): the same may succeed later."""
+
+
 def samples(values: Sequence[str], most: int = 3) -> str:
     """At most `most` values for a message, and how many more there are."""
     shown = "; ".join(values[:most])

@@ -194,7 +194,8 @@ class JobStore(Protocol):
 
 
 class Spool(Protocol):
-    """Where staged chunks and outcome files lie. Names are `account/job/kind/file`; a file is never changed once written."""
+    """Where staged chunks and outcome files lie. Names are `account/job/kind/file`; a file is never changed once written. A disk
+    that refuses raises SpoolUnavailable."""
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Durable when it returns (decisions §3: write, fsync, rename, fsync folder)."""
@@ -210,6 +211,10 @@ class Spool(Protocol):
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove files; a missing one is no error."""
+        ...
+
+    def shortage(self) -> str | None:
+        """Why nothing new should be begun: too little room is left (decisions §3); None when there is enough."""
         ...
 
 
@@ -331,8 +336,13 @@ class Driver(Protocol):
         """Coroutines started and not ended (children of Gather not counted)."""
         ...
 
-    def start(self, coroutine: Effect[T], done: Callable[[T | None, BaseException | None], None]) -> None:
-        """Run it until it ends; `done(result, error)` is called on the driver's thread."""
+    def start(self, coroutine: Effect[T], done: Callable[[T | None, BaseException | None], None]) -> object:
+        """Run it until it ends; `done(result, error)` is called on the driver's thread. Returns what `wind_down` takes."""
+        ...
+
+    def wind_down(self, started: object) -> None:
+        """Let the request end that the coroutine has under way, and send no further one of it: it ends there with
+        `done(None, Stopped())`, and at once where it only sleeps. Nothing happens to one that has ended."""
         ...
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:

@@ -65,6 +65,7 @@ def _serve(configure: Configure, down: BinaryIO, up: BinaryIO) -> None:
 
 def _push(runner: Runner, up: BinaryIO, ended: threading.Event) -> None:
     with contextlib.suppress(OSError):
+        write_frame(up, runner.collect(0))  # says that this runner is ready
         while True:
             last = ended.is_set()
             events = runner.collect(0 if last else SIGN_OF_LIFE_SECONDS)

@@ -5,7 +5,7 @@ decisions §3 ("Start horizon", "Order", "In doubt").
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from haulier.core.chunk import FIRST_HORIZON, FLUSH_OUTCOMES, Chunk, next_horizon
+from haulier.core.effects import Stopped
 from haulier.core.errors import StoreError
 from haulier.core.ports import Clock, Driver, ObjectStore, Operation
 from haulier.core.task import Outcome, Task
@@ -106,20 +107,20 @@ class ChunkRun:
         rows: Rows,
         done_rows: Sequence[int],
         operation: Operation,
-        lanes: Callable[[str], Lane],
+        lanes: Mapping[str, Lane],
         *,
         driver: Driver,
         writer: OutcomeWriter,
         clock: Clock,
     ) -> None:
-        """`done_rows` are positions with a committed outcome; `lanes` finds the lane of a bucket."""
+        """`done_rows` are positions with a committed outcome; `lanes` has one for each bucket."""
         self.unit = unit
         self.finished = False
         self._chunk: Chunk = unit.chunk
         self._rows = rows
         self._operation = operation
-        self._lanes: dict[str, Lane] = {}
-        self._lane_of = lanes
+        self._lanes = lanes
+        self._started: dict[int, object] = {}
         self._driver = driver
         self._writer = writer
         self._clock = clock
@@ -162,17 +163,11 @@ class ChunkRun:
             self._next = position
             if position >= limit:
                 break
-            lane = self._lane(self._rows.buckets[position])
+            lane = self._lanes[self._rows.buckets[position]]
             if lane.room() <= 0:
                 break
             started += start(position, limit, lane)
         return started
-
-    def _lane(self, bucket: str) -> Lane:
-        lane = self._lanes.get(bucket)
-        if lane is None:
-            lane = self._lanes[bucket] = self._lane_of(bucket)
-        return lane
 
     def _task(self, position: int) -> Task:
         rows = self._rows
@@ -205,7 +200,12 @@ class ChunkRun:
         self._busy.add(key)
         self._in_flight += 1
         lane.acquired()
-        self._driver.start(self._operation.apply(self._task(position), lane.store), partial(self._ended, position, lane))
+        self._started[position] = None
+        started = self._driver.start(
+            self._operation.apply(self._task(position), lane.store), partial(self._ended, position, lane)
+        )
+        if position in self._started:
+            self._started[position] = started
 
     def _start_batch(self, position: int, limit: int, lane: Lane) -> int:
         """Start one batch of fresh rows of one bucket with different keys; rows in doubt go one by one."""
@@ -232,25 +232,44 @@ class ChunkRun:
         self._in_flight += len(positions)
         lane.acquired()
         tasks = [self._task(position) for position in positions]
-        self._driver.start(self._operation.apply_batch(tasks, lane.store), partial(self._batch_ended, positions, lane))
+        first = positions[0]
+        self._started[first] = None
+        started = self._driver.start(self._operation.apply_batch(tasks, lane.store), partial(self._batch_ended, positions, lane))
+        if first in self._started:
+            self._started[first] = started
         return 1
 
     # -- ending
 
     def _ended(self, position: int, lane: Lane, outcome: Outcome | None, error: BaseException | None) -> None:
         lane.released()
-        self._record(position, outcome if outcome is not None else _outcome_of(error))
+        del self._started[position]
+        if error.__class__ is Stopped:
+            self._dropped((position,))
+        else:
+            self._record(position, outcome if outcome is not None else _outcome_of(error))
         self._after()
 
     def _batch_ended(
         self, positions: Sequence[int], lane: Lane, outcomes: Sequence[Outcome] | None, error: BaseException | None
     ) -> None:
         lane.released()
+        del self._started[positions[0]]
+        if error.__class__ is Stopped:
+            self._dropped(positions)
+            self._after()
+            return
         if outcomes is None or len(outcomes) != len(positions):
             outcomes = [_outcome_of(error)] * len(positions)
         for position, outcome in zip(positions, outcomes, strict=True):
             self._record(position, outcome)
         self._after()
+
+    def _dropped(self, positions: Sequence[int]) -> None:
+        """Wound down before their end: without an outcome, they are in doubt for the next attempt."""
+        self._in_flight -= len(positions)
+        for position in positions:
+            self._busy.discard(self._rows.keys[position])
 
     def _record(self, position: int, outcome: Outcome) -> None:
         """A started row has its outcome: the next row of its key may start."""
@@ -281,7 +300,7 @@ class ChunkRun:
             self._following = True
             while self._ready:
                 position = self._ready.popleft()
-                self._apply(position, self._rows.keys[position], self._lane(self._rows.buckets[position]))
+                self._apply(position, self._rows.keys[position], self._lanes[self._rows.buckets[position]])
             self._following = False
         if self._following or self.finished:
             return
@@ -315,11 +334,13 @@ class ChunkRun:
         self._horizon = max(self._horizon, horizon)
 
     def stop(self) -> None:
-        """Start nothing more; once what is in flight has ended, flush and give the chunk back."""
+        """Start nothing more and send no further request; once those under way have ended, flush and give the chunk back."""
         if self.finished or self._stopping:
             return
         self._stopping = True
-        if self._in_flight == 0:
+        for started in tuple(self._started.values()):
+            self._driver.wind_down(started)
+        if self._in_flight == 0 and not self.finished:
             self._give_back()
 
     def _seal(self) -> None:

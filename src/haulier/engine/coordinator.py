@@ -5,6 +5,7 @@ when something waits for it) → acknowledge → decide what each job needs next
 opening a chunk does, and comes before. Decisions are pure and live elsewhere (`lifecycle`, `scheduler`, `jobrun`).
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -13,7 +14,7 @@ import msgspec
 import structlog
 
 from haulier.core.chunk import Attempt
-from haulier.core.errors import JobFailure, Superseded, Unavailable
+from haulier.core.errors import JobFailure, SpoolError, Unavailable
 from haulier.core.job import Failure, Job
 from haulier.core.lifecycle import ENDING, TERMINAL, JobEvent, JobStatus
 from haulier.core.ports import (
@@ -40,11 +41,16 @@ COMMIT_SECONDS: Final = 0.25
 CHUNKS_PER_RUNNER: Final = 3
 """Two run, so that the end of one does not leave the runner idle; the third is loaded meanwhile."""
 FILE_UNITS_PER_RUNNER: Final = 2
-LOSSES_MAX: Final = 5
-"""A chunk whose runner died so often fails its job: it would kill runners for ever."""
-REPORT_RETRY_SECONDS_MAX: Final = 300.0
-REPORT_GIVE_UP_MS: Final = 24 * 3600 * 1000
+CHUNKS_PER_RUNNER_MAX: Final = 16
+"""A job that has no chunk out gets one even when others hold all ordinary places: no slow job may starve the rest."""
+LOSSES_MAX: Final = 20
+"""A job whose chunk (or manifest, or report) lost so many runners, without any progress between, would kill them for ever."""
+RETRY_SECONDS_MAX: Final = 300.0
+GIVE_UP_MS: Final = 24 * 3600 * 1000
+"""How long a manifest or a report is tried again while its store or the disk is out of order."""
 FAILURE_JUDGED_FROM: Final = 1_000
+STALL_SECONDS: Final = 1.0
+"""How long after a failed commit the next one is tried."""
 STOP_SECONDS: Final = 8.0
 DAY_MS: Final = 86_400_000
 
@@ -95,6 +101,7 @@ class Coordinator:
         self._acknowledged: dict[str, int] = {}
         self._outdated_files: list[str] = []
         self._committed_at = 0.0
+        self._stalled_until = 0.0
         self._reload = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
@@ -151,18 +158,34 @@ class Coordinator:
 
     def turn(self, wait_seconds: float) -> None:
         """One turn of the loop; waits so long for something to happen."""
-        for notice in self._engine.receive(0 if self._urgent else wait_seconds):
+        stalled = self._clock.monotonic() < self._stalled_until
+        for notice in self._engine.receive(0 if self._urgent and not stalled else wait_seconds):
             self._take(notice)
-        if self._urgent or (self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS):
-            self._commit()
-        if self._reload.is_set():
-            self._reload.clear()
-            self._read_jobs()
+        if stalled:
+            self._renew_leases()
+            return
+        try:
+            if self._urgent or (self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS):
+                self._commit()
+            if self._reload.is_set():
+                self._read_jobs()
+                self._reload.clear()
+            self._decide()
+        except Unavailable as error:
+            # Nothing was acknowledged, so nothing is lost: the same entries are committed later. Until then nothing is decided,
+            # for what is known here may be ahead of what is stored.
+            self.problem = f"progress cannot be stored: {error}"
+            _log.error("the job store cannot be used; trying again", error=str(error))
+            self._stalled_until = self._clock.monotonic() + STALL_SECONDS
+            self._urgent = False
+
+    def _decide(self) -> None:
+        """What each job needs next, and which chunks go out."""
         now = self._clock.monotonic()
         order = standing([run.job for run in self._runs.values()], self.limits.active_max)
         for run in list(self._runs.values()):
             self._reconcile(run, order, now)
-        if not self._urgent:
+        if not self._urgent and self._spool.shortage() is None:
             self._hand_out(order)
 
     def _drain(self) -> None:
@@ -174,7 +197,8 @@ class Coordinator:
         while self._runners and self._clock.monotonic() < until:
             for notice in self._engine.receive(0.1):
                 self._take(notice)
-            self._commit()
+            with contextlib.suppress(Unavailable):
+                self._commit()
 
     def _read_jobs(self) -> None:
         found = {job.id: job for job in self._jobstore.unfinished()}
@@ -214,9 +238,10 @@ class Coordinator:
         if not self._stopping.is_set():
             _log.warning("runner lost", runner=runner, reason=reason)
         for run in self._runs.values():
-            for index in run.runner_lost(runner):
-                if run.losses[index] >= LOSSES_MAX:
-                    self._fail(run, "InternalError", f"the runner of chunk {index} died {LOSSES_MAX} times")
+            lost = run.runner_lost(runner)
+            self._urgent = self._urgent or bool(lost)
+            if run.losses_most >= LOSSES_MAX and JobStatus(run.job.status) not in ENDING and not self._moving(run):
+                self._fail(run, "InternalError", f"{LOSSES_MAX} runners died in a row over the same part of the job")
 
     def _take_event(self, event: frames.Event) -> None:
         if isinstance(event, frames.ChunkWritten):
@@ -265,6 +290,7 @@ class Coordinator:
         if run.file_unit is None or run.file_unit.attempt != event.attempt:
             return
         run.file_unit = None
+        run.file_losses = 0
         if isinstance(event, frames.Prepared):
             due = run.job.confirmation_required and not run.job.confirmation_given
             run.loaded = False
@@ -272,13 +298,21 @@ class Coordinator:
                 run, JobEvent.CONFIRMATION_DUE if due else JobEvent.PREPARED, total=event.total, row_stores=event.row_stores
             )
         elif isinstance(event, frames.Probed):
-            failure = self._proofs.record(run.job, event.store, Finding(event.verdict, event.detail))
-            if failure is not None:
-                self._fail(run, failure.code, failure.reason)
+            self._probed(run, event)
         elif isinstance(event, frames.Delivered):
             self._move(run, JobEvent.REPORTED)
         else:
             self._file_unit_failed(run, event)
+
+    def _probed(self, run: JobRun, event: frames.Probed) -> None:
+        failure = self._proofs.record(run.job, event.store, Finding(event.verdict, event.detail))
+        if failure is None:
+            return
+        if event.verdict == "inconclusive" and run.job.executed:
+            # It was proven when the job began; a scratch bucket that cannot be reached now is no reason to end the job.
+            self._try_later(run, failure.code, failure.reason)
+        else:
+            self._fail(run, failure.code, failure.reason)
 
     def _chunk_failed(self, run: JobRun, event: frames.UnitFailed) -> None:
         """A chunk that cannot be run (its file is broken, a bug): the job ends with the reason, unless the trouble is passing."""
@@ -294,13 +328,18 @@ class Coordinator:
 
     def _file_unit_failed(self, run: JobRun, event: frames.UnitFailed) -> None:
         ending = JobStatus(run.job.status) in ENDING
-        since = run.job.reporting_ms or self._clock.now_ms()
-        if event.passing or (ending and self._clock.now_ms() - since < REPORT_GIVE_UP_MS):
-            run.retries += 1
-            run.retry_at = self._clock.monotonic() + min(REPORT_RETRY_SECONDS_MAX, 2.0**run.retries)
-            _log.warning("unit will be tried again", job=run.job.id, code=event.code, reason=event.reason)
-            return
-        self._fail(run, event.code, event.reason)
+        since = run.job.reporting_ms or run.job.status_since_ms
+        if (event.passing or ending) and self._clock.now_ms() - since < GIVE_UP_MS:
+            self._try_later(run, event.code, event.reason)
+        elif ending:
+            self._fail(run, "ReportDeliveryFailed", event.reason)
+        else:
+            self._fail(run, event.code, event.reason)
+
+    def _try_later(self, run: JobRun, code: str, reason: str) -> None:
+        run.retries += 1
+        run.retry_at = self._clock.monotonic() + min(RETRY_SECONDS_MAX, 2.0 ** min(run.retries, 10))
+        _log.warning("unit will be tried again", job=run.job.id, code=code, reason=reason)
 
     # -- commits
 
@@ -316,30 +355,22 @@ class Coordinator:
         """One transaction for all that happened; then the runners may forget it, and opened chunks may go out."""
         self._committed_at = self._clock.monotonic()
         if self._entries:
-            try:
-                jobs = self._jobstore.commit(self._epoch, self._entries)
-            except Unavailable as error:
-                # Nothing was acknowledged and nothing is lost: the same entries are committed later.
-                self.problem = f"progress cannot be stored: {error}"
-                _log.error("commit failed; trying again", error=str(error))
-                self._urgent = False
-                self._renew_leases()
-                self._stopping.wait(1.0)
-                return
-            except Superseded:
-                self.problem = "another coordinator has taken over"
-                raise
+            jobs = self._jobstore.commit(self._epoch, self._entries)
             self._entries = []
             self._refresh(jobs)
-            for run in self._runs.values():
-                run.opened()
-        self.problem = None
+        for run in self._runs.values():
+            run.committed()
+        self.problem = self._spool.shortage()
         self._urgent = False
         self._acknowledged = dict(self._heard)
         self._renew_leases()
         if self._outdated_files:
-            self._spool.delete(self._outdated_files)
-            self._outdated_files = []
+            try:
+                self._spool.delete(self._outdated_files)
+            except SpoolError as error:
+                _log.warning("outdated files stay for now", error=str(error))
+            else:
+                self._outdated_files = []
 
     def _renew_leases(self) -> None:
         for runner in self._runners:
@@ -361,8 +392,8 @@ class Coordinator:
 
     def _reconcile(self, run: JobRun, order: Standing, now: float) -> None:
         status = JobStatus(run.job.status)
-        if self._urgent and any(isinstance(entry, JobMoved) and entry.job == run.job.id for entry in self._entries):
-            return  # a move of this job is under way
+        if self._moving(run):
+            return
         if status is JobStatus.NEW:
             self._move(run, JobEvent.PICKED_UP)
         elif status is JobStatus.PREPARING:
@@ -374,6 +405,10 @@ class Coordinator:
         elif status in (JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED):
             self._keep_running(run, status, order)
 
+    def _moving(self, run: JobRun) -> bool:
+        """Whether a move of the job waits for its commit."""
+        return any(isinstance(entry, JobMoved) and entry.job == run.job.id for entry in self._entries)
+
     def _confirm_or_expire(self, run: JobRun) -> None:
         if run.job.confirmation_given:  # it came while the manifest was being read
             self._move(run, JobEvent.CONFIRMED)
@@ -384,13 +419,10 @@ class Coordinator:
     def _keep_running(self, run: JobRun, status: JobStatus, order: Standing) -> None:
         self._load(run)
         may_run = run.job.id in order.may_run
-        unproven = self._proofs.missing(run.job) if may_run else None
-        if status is JobStatus.READY and may_run and unproven is None:
-            self._open(run)
-            self._move(run, JobEvent.STARTED)
-        elif status in (JobStatus.READY, JobStatus.ACTIVE) and unproven is not None:
-            # No task before every store that the rows are on was seen to do the operation (decisions §4).
-            self._file_unit(run, self._clock.monotonic(), probe=unproven)
+        if status is JobStatus.READY and may_run:
+            if self._proven(run):
+                self._open(run)
+                self._move(run, JobEvent.STARTED)
         elif status is JobStatus.ACTIVE:
             self._keep_active(run, may_run)
         elif status is JobStatus.PAUSING:
@@ -409,8 +441,15 @@ class Coordinator:
             self._move(run, JobEvent.TASKS_DONE)
         elif not may_run:
             self._move(run, JobEvent.HELD, paused_by="priority")
-        else:
+        elif self._proven(run):
             self._open(run)
+
+    def _proven(self, run: JobRun) -> bool:
+        """Whether every store that the rows are on was seen to do the operation (decisions §4); if not, the next one is tried."""
+        unproven = self._proofs.missing(run.job)
+        if unproven is not None:
+            self._file_unit(run, self._clock.monotonic(), probe=unproven)
+        return unproven is None
 
     def _load(self, run: JobRun) -> None:
         if not run.loaded:
@@ -442,7 +481,7 @@ class Coordinator:
 
     def _file_unit(self, run: JobRun, now: float, *, probe: str | None = None) -> None:
         """Have the manifest prepared, a store probed or the report written, by the runner that has the least to do."""
-        if run.file_unit is not None or now < run.retry_at or not self._runners:
+        if run.file_unit is not None or now < run.retry_at or not self._runners or self._spool.shortage() is not None:
             return
         busy = dict.fromkeys(self._runners, 0)
         for other in self._runs.values():
@@ -484,10 +523,11 @@ class Coordinator:
                     load[held.runner] += 1
         while load:
             runner = min(load, key=lambda name: (load[name], name))
+            candidates = self._candidates(order)
             if load[runner] >= CHUNKS_PER_RUNNER:
-                return
-            chosen = choose(self._candidates(order))
-            if chosen is None:
+                candidates = [candidate for candidate in candidates if not candidate.running]
+            chosen = choose(candidates)
+            if chosen is None or load[runner] >= CHUNKS_PER_RUNNER_MAX:
                 return
             run = self._runs[chosen.job]
             try:

@@ -38,10 +38,13 @@ class JobRun:
         self.segments: dict[int, list[Segment]] = {}
         self.held: dict[int, Held] = {}
         self.losses: dict[int, int] = {}
-        """How often a chunk's runner died."""
+        """How often a chunk's runner died since the chunk last made progress."""
+        self.file_losses = 0
+        """The same of the file unit."""
         self._closed: deque[int] = deque()
         self._opening: list[int] = []
         self._ready: deque[int] = deque()
+        self._lost: list[int] = []
         self._doubt: dict[int, int] = {}
         self.unsealed = 0
 
@@ -54,6 +57,8 @@ class JobRun:
             self.segments.setdefault(segment.chunk, []).append(segment)
         self._closed.clear()
         self._ready.clear()
+        self._lost.clear()
+        self._opening.clear()
         for chunk in self.chunks.values():
             if chunk.sealed:
                 continue
@@ -74,7 +79,7 @@ class JobRun:
     def open(self, want: int, now_ms: int) -> tuple[int, ...]:
         """Choose chunks to open until `want` are open and not handed out; `opened` makes them available after the commit."""
         chosen = []
-        while self._closed and len(self._ready) + len(self._opening) < want:
+        while self._closed and len(self._ready) + len(self._lost) + len(self._opening) < want:
             index = self._closed.popleft()
             chunk = self.chunks[index]
             self._doubt[index] = chunk.horizon
@@ -88,8 +93,11 @@ class JobRun:
             chosen.append(index)
         return tuple(chosen)
 
-    def opened(self) -> None:
-        """The commit that opened chunks is done."""
+    def committed(self) -> None:
+        """Everything known so far is durable: chunks that were opened, or that lost their runner, may go out now. Not before: a
+        chunk goes out with its horizon and segments, and after a crash only those that were committed count."""
+        self._ready.extendleft(self._lost)
+        self._lost.clear()
         self._ready.extend(self._opening)
         self._opening.clear()
 
@@ -115,6 +123,7 @@ class JobRun:
     def flushed(self, segment: Segment, horizon: int) -> None:
         """A segment was written."""
         self.segments.setdefault(segment.chunk, []).append(segment)
+        self.losses.pop(segment.chunk, None)
         chunk = self.chunks[segment.chunk]
         self.chunks[segment.chunk] = msgspec.structs.replace(chunk, horizon=max(chunk.horizon, horizon))
 
@@ -138,14 +147,21 @@ class JobRun:
             del self.held[index]
             self.losses[index] = self.losses.get(index, 0) + 1
             self._doubt[index] = self.chunks[index].horizon
-            self._ready.appendleft(index)
+            self._lost.append(index)
         if self.file_unit is not None and self.file_unit.runner == runner:
             self.file_unit = None
+            self.file_losses += 1
         return lost
 
     def runners(self) -> set[str]:
-        """Who holds chunks of this job."""
-        return {held.runner for held in self.held.values()}
+        """Who holds anything of this job."""
+        held = {held.runner for held in self.held.values()}
+        return held if self.file_unit is None else held | {self.file_unit.runner}
+
+    @property
+    def losses_most(self) -> int:
+        """The longest row of runner deaths without progress between them."""
+        return max([self.file_losses, *self.losses.values()])
 
     def report_parts(self) -> tuple[tuple[Chunk, ...], tuple[Segment, ...]]:
         """What the report is made of."""

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from haulier.core.errors import DataDirectoryBusy
 from haulier.core.placement import Store
 from haulier.engine.frames import Configure, Down, read_up, write_frame
 from haulier.engine.port import FromRunner, Notice, RunnerJoined, RunnerLost
+from haulier.spool import FolderSpool
 
 RESPAWN_SECONDS_MAX: Final = 10.0
 
@@ -79,10 +81,13 @@ class _Child:
     def _read(self) -> None:
         stdout = self.process.stdout
         assert stdout is not None
-        self._notices.put(RunnerJoined(self.name))
+        joined = False
         with contextlib.suppress(OSError, ValueError):
             while (events := read_up(stdout)) is not None:  # type: ignore[arg-type]
                 self.heard_at = time.monotonic()
+                if not joined:  # only now: a child that cannot even begin is given nothing
+                    joined = True
+                    self._notices.put(RunnerJoined(self.name))
                 self._notices.put(FromRunner(self.name, events))
         self.process.kill()
         stdout.close()
@@ -121,14 +126,24 @@ class LocalEngine:
                         f"a runner of an earlier server still lives and holds {self._data_dir / 'runners.lock'}"
                     ) from None
                 time.sleep(0.02)
+        self._remove_leftovers()
         for _ in range(self._count):
             self._spawn()
+
+    def _remove_leftovers(self) -> None:
+        """What runners that were killed left half-written; nobody writes now."""
+        shutil.rmtree(self._data_dir / "tmp", ignore_errors=True)
+        (self._data_dir / "tmp").mkdir(mode=0o700)
+        FolderSpool(self._data_dir / "spool").remove_unfinished()
 
     def _spawn(self) -> None:
         self._born += 1
         name = f"local-{os.getpid()}-{self._born}"
-        (self._data_dir / "tmp").mkdir(mode=0o700, exist_ok=True)
-        self._children[name] = _Child(name, self._configure(name), self._notices, self._lock)
+        try:
+            self._children[name] = _Child(name, self._configure(name), self._notices, self._lock)
+        except OSError as error:
+            _log.error("a runner could not be started; trying again", error=str(error))
+            self._respawn_at.append(time.monotonic() + RESPAWN_SECONDS_MAX)
 
     def _configure(self, name: str) -> Configure:
         return Configure(

@@ -201,6 +201,11 @@ def _try_report_place(brief: JobBrief, connections: Connections, wait: Await) ->
     if not report.enabled:
         return
     key = (report_folder(report.prefix, brief.id) + "write-test").encode()
+    place = connections.place(brief, report.bucket)
+    if place.read_only:
+        raise JobFailure(
+            "ReportDeliveryFailed", f"store {place.name!r}, where the report should go, is read-only in the settings"
+        )
     try:
         store = connections.store(brief, report.bucket)
         wait(store.put_object(report.bucket, key, b"haulier tests that it may write the report here\n"))

@@ -24,12 +24,14 @@ class Proofs:
 
     def __init__(self, stores: Sequence[Store], clock: Clock) -> None:
         self._clock = clock
-        self.reload(stores)
-
-    def reload(self, stores: Sequence[Store]) -> None:
-        """Other settings of stores: what was proven before is proven anew."""
         self._stores = {store.name: store for store in stores}
         self._proven_ms: dict[tuple[str, str, str, bytes], int] = {}
+
+    def reload(self, stores: Sequence[Store]) -> None:
+        """Other settings: what was proven of a store that has changed is proven anew."""
+        before, self._stores = self._stores, {store.name: store for store in stores}
+        for key in [key for key in self._proven_ms if before.get(key[0]) != self._stores.get(key[0])]:
+            del self._proven_ms[key]
 
     def _key(self, job: Job, store: str) -> tuple[str, str, str, bytes]:
         return store, job.account, job.role, msgspec.json.encode(job.operation, order="deterministic")
@@ -41,7 +43,8 @@ class Proofs:
             if store is None or store.probe in ("off", "known"):
                 continue  # a store that is no longer there fails the job at its first chunk
             proven_ms = self._proven_ms.get(self._key(job, name))
-            if proven_ms is None or self._clock.now_ms() - proven_ms > KEPT_MS:
+            # What was proven when a job began holds until its end.
+            if proven_ms is None or (not job.executed and self._clock.now_ms() - proven_ms > KEPT_MS):
                 return name
         return None
 

@@ -7,17 +7,17 @@ units that read or write whole files (preparing, reporting, loading a chunk). Wh
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from haulier import operations
 from haulier.core.chunk import FLUSH_SECONDS, LEASE_SECONDS, Segment
 from haulier.core.effects import Effect
-from haulier.core.errors import HaulierError, JobFailure, SpoolError
+from haulier.core.errors import HaulierError, JobFailure, SpoolError, SpoolUnavailable
 from haulier.core.ports import Clock, Driver, Spool, T
 from haulier.engine.chunkrun import ChunkRun, Outcomes, Rows
 from haulier.engine.connections import Connections
@@ -37,6 +37,7 @@ from haulier.engine.frames import (
     Submit,
     Unit,
     UnitFailed,
+    WriteReport,
 )
 from haulier.engine.preparer import prepare
 from haulier.engine.prober import run_probe
@@ -48,8 +49,21 @@ TICK_SECONDS: Final = 0.1
 DRAIN_SECONDS: Final = 6.0
 """How long a shutdown waits for requests in flight; what still runs then is in doubt."""
 DISK_RETRY_SECONDS: Final = 1.0
+FILE_UNITS_MAX: Final = 4
+WATCH_SECONDS: Final = 0.5
+"""How soon a unit that waits for a store notices that it is wanted no longer."""
+CALL_SECONDS_MAX: Final = 120.0
+"""How long a unit of whole files waits for one call to a store, retries included."""
 
 _log = structlog.get_logger(__name__)
+
+
+class _Dropped(Exception):
+    """Nobody wants the unit any longer."""
+
+
+class _Overdue(Exception):
+    """A store does not answer."""
 
 
 class Runner:
@@ -64,11 +78,14 @@ class Runner:
         self._scratch = Path(configure.scratch)
         self._fenced = fenced
         self._connections = Connections(configure.stores, configure.runners, clock)
-        self._units = ThreadPoolExecutor(4, thread_name_prefix="unit")
-        self._briefs: dict[str, JobBrief] = {}
+        self._units = ThreadPoolExecutor(FILE_UNITS_MAX, thread_name_prefix="unit")
+        # Not the same threads: a manifest or report that waits for its store must not keep chunks of others from starting.
+        self._loaders = ThreadPoolExecutor(2, thread_name_prefix="loader")
+        self._dropped: set[str] = set()
         self._runs: list[ChunkRun] = []
         self._loading = 0
         self._giving_back: set[str] = set()
+        self._first_job = 0
         self._renewed = clock.monotonic()
         self._shutdown_at: float | None = None
         self._mailbox = Mailbox()
@@ -80,20 +97,22 @@ class Runner:
 
     def submit(self, frame: Submit) -> None:
         """Take units."""
-        for brief in frame.jobs:
-            self._briefs[brief.id] = brief
+        briefs = {brief.id: brief for brief in frame.jobs}
         for unit in frame.units:
-            brief = self._briefs[unit.job]
             if isinstance(unit, RunChunk):
                 self._driver.call(lambda unit=unit: self._begin(unit))  # type: ignore[misc]
-            self._units.submit(self._run_unit, unit, brief)
+                self._loaders.submit(self._run_unit, unit, briefs[unit.job])
+            else:
+                self._dropped.discard(unit.job)
+                self._units.submit(self._run_unit, unit, briefs[unit.job])
 
     def configure(self, frame: Configure) -> None:
         """Other stores from the next unit on."""
         self._connections = Connections(frame.stores, frame.runners, self._clock)
 
     def control(self, frame: Control) -> None:
-        """Give chunks back, or all of them and end."""
+        """Give chunks back, or all of them and end. Files that are read or written for these jobs are dropped."""
+        self._dropped.update(frame.give_back)
         self._driver.call(lambda: self._give_back(frame))
 
     def renew(self, acknowledged: int) -> None:
@@ -112,6 +131,7 @@ class Runner:
         self._driver.call(self._tick)
         self._driver.run(self._turn)
         self._units.shutdown(wait=False, cancel_futures=True)
+        self._loaders.shutdown(wait=False, cancel_futures=True)
         self._writer.close()
 
     # -- on the driver's thread
@@ -133,13 +153,21 @@ class Runner:
             self._fenced()
             return
         room = IN_FLIGHT_MAX - self._driver.running
-        ended = False
-        for run in self._runs:
+        for run in self._in_turn():
             if room > 0:
                 room -= run.fill(room)
-            ended = ended or run.finished
-        if ended:
+        if any(run.finished for run in self._runs):
             self._forget_finished()
+
+    def _in_turn(self) -> Sequence[ChunkRun]:
+        """The runs in the order in which they may start requests: jobs take turns at being first; within a job the oldest chunk
+        goes first, so that chunks end one after the other and the runner never runs dry."""
+        jobs = dict.fromkeys(run.job for run in self._runs)
+        if len(jobs) < 2:
+            return self._runs
+        self._first_job = (self._first_job + 1) % len(jobs)
+        order = {job: (number - self._first_job) % len(jobs) for number, job in enumerate(jobs)}
+        return sorted(self._runs, key=lambda run: order[run.job])
 
     def _forget_finished(self) -> None:
         for run in self._runs:
@@ -180,28 +208,53 @@ class Runner:
 
     # -- on a unit's thread
 
-    def _await(self, effect: Effect[T]) -> T:
-        return self._driver.submit(effect).result()
+    def _await(self, unit: Unit, effect: Effect[T]) -> T:
+        """The effect's result. Raises _Dropped when the job's files are wanted no longer or the runner ends, _Overdue when the
+        store does not answer: then the place goes to others, and the unit is tried again later."""
+        future = self._driver.submit(effect)
+        until = self._clock.monotonic() + CALL_SECONDS_MAX
+        while True:
+            try:
+                return future.result(timeout=WATCH_SECONDS)
+            except CancelledError:
+                raise _Dropped from None
+            except TimeoutError:
+                if future.done():
+                    raise
+                if unit.job in self._dropped:
+                    raise _Dropped from None
+                if self._clock.monotonic() > until:
+                    raise _Overdue from None
 
     def _run_unit(self, unit: Unit, brief: JobBrief) -> None:
         try:
             if isinstance(unit, RunChunk):
                 self._load(unit, brief)
-            elif isinstance(unit, ProbeStore):
-                run_probe(unit, brief, self._connections, self._await, self._mailbox.put)
-            elif isinstance(unit, PrepareJob):
-                prepare(unit, brief, self._connections, self._spool, self._scratch, self._await, self._mailbox.put)
             else:
-                write_report(unit, brief, self._connections, self._spool, self._scratch, self._await, self._mailbox.put)
+                self._run_file_unit(unit, brief, lambda effect: self._await(unit, effect))
+        except _Dropped:
+            return
+        except _Overdue:
+            self._failed(unit, "InternalError", f"a store did not answer for {CALL_SECONDS_MAX:g} s", passing=True)
         except JobFailure as failure:
             self._failed(unit, failure.code, failure.reason)
-        except (OSError, SpoolError, MemoryError) as error:
-            self._failed(unit, "InternalError", f"the spool cannot be used: {error}", passing=not isinstance(error, SpoolError))
+        except (OSError, SpoolUnavailable, MemoryError) as error:
+            self._failed(unit, "InternalError", f"the disk cannot be used: {error}", passing=True)
+        except SpoolError as error:
+            self._failed(unit, "InternalError", f"the spool is broken: {error}")
         except Exception as error:  # noqa: BLE001  # a unit's bug must end its job with a reason, never hang it
             _log.exception("unit failed unexpectedly", unit=type(unit).__name__, job=unit.job)
             self._failed(
                 unit, "InternalError", f"unexpected {type(error).__name__} in {type(unit).__name__}; see the server's log"
             )
+
+    def _run_file_unit(self, unit: Unit, brief: JobBrief, wait: Callable[[Effect[Any]], Any]) -> None:
+        if isinstance(unit, ProbeStore):
+            run_probe(unit, brief, self._connections, wait, self._mailbox.put)
+        elif isinstance(unit, PrepareJob):
+            prepare(unit, brief, self._connections, self._spool, self._scratch, wait, self._mailbox.put)
+        elif isinstance(unit, WriteReport):
+            write_report(unit, brief, self._connections, self._spool, self._scratch, wait, self._mailbox.put)
 
     def _failed(self, unit: Unit, code: str, reason: str, *, passing: bool = False) -> None:
         if isinstance(unit, RunChunk):
@@ -220,13 +273,13 @@ class Runner:
             for segment in unit.segments
             for row in files.decode_outcomes(self._spool.read(segment.name)).column("row").to_pylist()
         ]
-        connections = self._connections
+        lanes = {bucket: self._connections.lane(brief, bucket) for bucket in set(rows.buckets)}
         run = ChunkRun(
             unit,
             rows,
             done,
             operations.load(brief.operation),
-            lambda bucket: connections.lane(brief, bucket),
+            lanes,
             driver=self._driver,
             writer=self._writer,
             clock=self._clock,
@@ -316,7 +369,7 @@ class Writer:
         while True:
             try:
                 return write()
-            except OSError as error:
+            except (OSError, SpoolUnavailable) as error:
                 _log.error("outcomes cannot be written; trying again", job=unit.job, error=str(error))
                 if self._closing.wait(DISK_RETRY_SECONDS):
                     return None

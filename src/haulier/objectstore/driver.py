@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Final, Protocol, TypeVar
 
-from haulier.core.effects import Answer, Effect, Gather, Request, Sleep
+from haulier.core.effects import Answer, Effect, Gather, Request, Sleep, Stopped
 from haulier.core.ports import Clock
 
 T = TypeVar("T")
@@ -26,13 +26,15 @@ IDLE_SECONDS: Final = 60.0
 class Fiber:
     """A coroutine on its way; the driver resumes it with what it awaited. `top` = counted in `Driver.running`."""
 
-    __slots__ = ("coroutine", "done", "send", "top")
+    __slots__ = ("coroutine", "done", "ended", "gathering", "send", "sleeping", "stopping", "top")
 
     def __init__(self, coroutine: Effect[Any], done: Done, *, top: bool) -> None:
         self.coroutine = coroutine
         self.send = coroutine.send
         self.done = done
         self.top = top
+        self.sleeping = self.stopping = self.ended = False
+        self.gathering: _Gathering | None = None
 
 
 class Transport(Protocol):
@@ -66,7 +68,7 @@ class Transport(Protocol):
 class _Gathering:
     """A `Gather` on its way: starts at most `width` children, keeps results by position, resumes the parent at the end."""
 
-    __slots__ = ("coroutines", "driver", "error", "left", "next", "parent", "results")
+    __slots__ = ("children", "coroutines", "driver", "error", "left", "next", "parent", "results")
 
     def __init__(self, driver: "EffectDriver", parent: Fiber, gather: Gather[Any]) -> None:
         self.driver = driver
@@ -76,6 +78,7 @@ class _Gathering:
         self.error: BaseException | None = None
         self.left = len(self.coroutines)
         self.next = 0
+        self.children: set[Fiber] = set()
 
     def start_one(self) -> None:
         position = self.next
@@ -84,6 +87,7 @@ class _Gathering:
         self.next += 1
 
         def done(result: Any, error: BaseException | None) -> None:
+            self.children.discard(child)
             self.results[position] = result
             if error is not None and self.error is None:
                 self.error = error
@@ -94,7 +98,19 @@ class _Gathering:
                 # By way of the timers: children that end at once must not pile up on the stack.
                 self.driver.later(0, self.start_one)
 
-        self.driver.resume(Fiber(self.coroutines[position], done, top=False), None)
+        child = Fiber(self.coroutines[position], done, top=False)
+        self.children.add(child)
+        self.driver.resume(child, None)
+
+    def wind_down(self) -> None:
+        """Start no further child, and wind down those that run."""
+        for coroutine in self.coroutines[self.next :]:
+            coroutine.close()
+            self.left -= 1
+        self.next = len(self.coroutines)
+        self.error = self.error or Stopped()
+        for child in tuple(self.children):
+            self.driver.wind_down(child)
 
 
 class EffectDriver:
@@ -120,7 +136,7 @@ class EffectDriver:
         self._on_answer = on_answer
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
         self._lock = threading.Lock()
         self._closed = False
         self._stopping = False
@@ -130,10 +146,33 @@ class EffectDriver:
 
     # -- the driver's own thread
 
-    def start(self, coroutine: Effect[T], done: Callable[[T | None, BaseException | None], None]) -> None:
+    def start(self, coroutine: Effect[T], done: Callable[[T | None, BaseException | None], None]) -> Fiber:
         """Run it until it ends; `done(result, error)` is called on the driver's thread."""
         self.running += 1
-        self.resume(Fiber(coroutine, done, top=True), None)
+        fiber = Fiber(coroutine, done, top=True)
+        self.resume(fiber, None)
+        return fiber
+
+    def wind_down(self, started: object) -> None:
+        """Send no further request of a coroutine; see `core.ports.Driver`."""
+        assert isinstance(started, Fiber)
+        if started.ended or started.stopping:
+            return
+        started.stopping = True
+        if started.sleeping:
+            self._cut(started)
+        elif started.gathering is not None:
+            started.gathering.wind_down()
+
+    def _cut(self, fiber: Fiber) -> None:
+        fiber.coroutine.close()
+        self._end(fiber, None, Stopped())
+
+    def _end(self, fiber: Fiber, result: Any, error: BaseException | None) -> None:
+        fiber.ended = True
+        if fiber.top:
+            self.running -= 1
+        fiber.done(result, error)
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
         """Call the function once, that much later."""
@@ -149,23 +188,31 @@ class EffectDriver:
         except BaseException as raised:  # noqa: BLE001 - it belongs to whoever waits for the coroutine
             result, error = None, raised
         else:
-            if effect.__class__ is Request:
+            if fiber.stopping:
+                self._drop(fiber, effect)
+            elif effect.__class__ is Request:
                 self._begin(effect, fiber)
             else:
                 self._await_other(fiber, effect)
             return
-        if fiber.top:
-            self.running -= 1
-        fiber.done(result, error)
+        self._end(fiber, result, error)
+
+    def _drop(self, fiber: Fiber, effect: Any) -> None:
+        """A coroutine that is wound down asks for more."""
+        if isinstance(effect, Gather):
+            for coroutine in effect.coroutines:
+                coroutine.close()
+        self._cut(fiber)
 
     def _await_other(self, fiber: Fiber, effect: Any) -> None:
         if isinstance(effect, Sleep):
-            self.later(effect.seconds, lambda: self.resume(fiber, None))
+            fiber.sleeping = True
+            self.later(effect.seconds, lambda: self._awake(fiber))
         elif isinstance(effect, Gather):
             if not effect.coroutines:
                 self.later(0, lambda: self.resume(fiber, []))
                 return
-            gathering = _Gathering(self, fiber, effect)
+            gathering = fiber.gathering = _Gathering(self, fiber, effect)
             self._gatherings.add(gathering)
             for _ in range(max(1, min(effect.width, gathering.left))):
                 gathering.start_one()
@@ -174,9 +221,15 @@ class EffectDriver:
         else:
             self.resume(fiber, None, TypeError(f"a coroutine may await Request, Sleep and Gather, not {type(effect).__name__}"))
 
+    def _awake(self, fiber: Fiber) -> None:
+        if not fiber.ended:
+            fiber.sleeping = False
+            self.resume(fiber, None)
+
     def gathered(self, gathering: _Gathering) -> None:
         """All children have ended."""
         self._gatherings.discard(gathering)
+        gathering.parent.gathering = None
         self.later(0, lambda: self.resume(gathering.parent, gathering.results, gathering.error))
 
     # -- from any thread

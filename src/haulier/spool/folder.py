@@ -9,10 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from haulier.core.errors import SpoolError
+from haulier.core.errors import SpoolError, SpoolUnavailable
 
 _UNFINISHED: Final = "."
 """Names of unfinished files begin so; no valid name does."""
+FREE_SHARE_MIN: Final = 0.05
+FREE_BYTES_ENOUGH: Final = 1 << 30
+"""Less than 5 % of a large disk is plenty: docs/decisions/0008."""
 
 
 class FolderSpool:
@@ -65,6 +68,14 @@ class FolderSpool:
             folders.add(path.parent)
         for folder in sorted(folders, reverse=True):
             self._remove_empty(folder)
+
+    def shortage(self) -> str | None:
+        """See `core.ports.Spool`."""
+        disk = os.statvfs(self._root if self._root.exists() else self._root.parent)
+        free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+        if free >= min(total * FREE_SHARE_MIN, FREE_BYTES_ENOUGH):
+            return None
+        return f"the disk of {str(self._root)!r} has only {free >> 20} MiB free"
 
     def remove_unfinished(self) -> None:
         """Remove what a crash left half-written. Only while no other process writes: at start, under the data folder's lock."""
@@ -128,4 +139,4 @@ def _translated(name: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.EISDIR):
             raise SpoolError(name, "names a folder, or lies below a file") from error
-        raise SpoolError(name, f"the spool's disk refuses: {error.strerror}") from error
+        raise SpoolUnavailable(name, f"the spool's disk refuses: {error.strerror}") from error

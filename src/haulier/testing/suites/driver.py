@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from haulier.core.effects import Answer, FileBody, Gather, Request, Sleep
+from haulier.core.effects import Answer, FileBody, Gather, Request, Sleep, Stopped
 from haulier.core.ports import Driver
 from haulier.testing import faulty_s3
 from haulier.testing.faulty_s3 import Fault, FaultyS3
@@ -392,3 +392,92 @@ class DriverSuite:
         assert results == [404] * 100
         assert most == 8
         assert driver.running == 0
+
+    # -- winding down
+
+    def test_a_coroutine_that_sleeps_is_wound_down_at_once(self, make_driver: MakeDriver) -> None:
+        asleep, ended = threading.Event(), threading.Event()
+        outcome: list[BaseException | None] = []
+
+        async def sleeps() -> None:
+            asleep.set()
+            await Sleep(3600)
+
+        running = Running(make_driver(4))
+        try:
+
+            def done(_: None, error: BaseException | None) -> None:
+                outcome.append(error)
+                ended.set()
+
+            def begin() -> None:
+                started = running.driver.start(sleeps(), done)
+                running.driver.later(0, lambda: running.driver.wind_down(started))
+
+            running.driver.call(begin)
+            assert asleep.wait(SECONDS)
+            assert ended.wait(SECONDS)
+            assert isinstance(outcome[0], Stopped)
+            assert running.driver.running == 0
+        finally:
+            running.stop()
+
+    def test_a_request_under_way_ends_and_no_further_one_is_sent(self, make_driver: MakeDriver, server: FaultyS3) -> None:
+        ended = threading.Event()
+        steps: list[object] = []
+
+        async def two_requests() -> None:
+            answer = await Request("GET", f"{server.endpoint}/src/key", [])
+            steps.append(answer.status)
+            await Request("GET", f"{server.endpoint}/src/other", [])
+            steps.append("second")
+
+        running = Running(make_driver(4))
+        try:
+
+            def done(_: None, error: BaseException | None) -> None:
+                steps.append(error)
+                ended.set()
+
+            def begin() -> None:
+                started = running.driver.start(two_requests(), done)
+                running.driver.wind_down(started)
+                running.driver.wind_down(started)
+
+            running.driver.call(begin)
+            assert ended.wait(SECONDS)
+            assert len(steps) == 2
+            assert isinstance(steps[1], Stopped)
+        finally:
+            running.stop()
+
+    def test_children_of_a_gather_are_wound_down_with_it(self, make_driver: MakeDriver) -> None:
+        ended = threading.Event()
+        begun: list[int] = []
+        outcome: list[BaseException | None] = []
+
+        async def child(number: int) -> None:
+            begun.append(number)
+            await Sleep(3600)
+
+        async def parent() -> None:
+            await Gather([child(number) for number in range(10)], width=3)
+
+        running = Running(make_driver(4))
+        try:
+
+            def done(_: None, error: BaseException | None) -> None:
+                outcome.append(error)
+                ended.set()
+
+            def begin() -> None:
+                started = running.driver.start(parent(), done)
+                running.driver.wind_down(started)
+
+            running.driver.call(begin)
+            assert ended.wait(SECONDS)
+            assert begun == [0, 1, 2]
+            assert isinstance(outcome[0], Stopped)
+            assert running.driver.running == 0
+        finally:
+            running.stop()
