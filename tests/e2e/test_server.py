@@ -1,5 +1,6 @@
 """The server's own life: its lock, its signals, its health, its settings read again."""
 
+import http.client
 import json
 import os
 import re
@@ -7,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,13 +26,29 @@ def own_server(store):
 
 
 def get(server, path):
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(server.url + path, timeout=5) as answer:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
         return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def wait_until_ready(server):
+    """The coordinator begins after the port is open."""
+    end = time.monotonic() + 10
+    while (answer := get(server, "/readyz"))[0] != 200:
+        assert answer[0] == 503
+        assert json.loads(answer[1])["reason"]
+        assert time.monotonic() < end
+    return answer[1]
 
 
 def test_it_tells_that_it_is_healthy_and_ready(own_server):
     assert get(own_server, "/healthz")[0] == 200
-    assert json.loads(get(own_server, "/readyz")[1]) == {"ready": True}
+    ready = wait_until_ready(own_server)
+    assert json.loads(ready) == {"ready": True}
 
 
 def test_a_second_server_on_the_same_folder_is_refused_with_a_clear_message(own_server):
@@ -111,3 +127,24 @@ def test_an_operation_that_stores_often_fake_is_refused_where_nothing_proves_it(
         assert (job["Status"], job["FailureReasons"][0]["FailureCode"]) == ("Failed", "StoreUnproven")
         assert "scratch_bucket" in job["FailureReasons"][0]["FailureReason"]
         assert bench.wait(bench.s3_job({"S3DeleteObject": {}}, etag))["Status"] == "Complete"
+
+
+def test_a_cancel_holds_although_the_store_is_paced_so_that_most_tasks_are_asleep(store):
+    with HaulierServer(store.settings(scratch_bucket="haulier-scratch", requests_per_second=20)) as server:
+        bench = Workbench(store, server)
+        keys = [f"k/{n}" for n in range(200)]
+        bench.put(keys)
+        etag = bench.manifest([(bench.source, key) for key in keys])
+        job_id = bench.s3_job(
+            {"S3PutObjectCopy": {"TargetResource": f"arn:aws:s3:::{bench.target}"}}, etag, Report={"Enabled": False}
+        )
+        while not bench.keys(bench.target):
+            time.sleep(0.05)
+        began = time.monotonic()
+        server.s3control().update_job_status(JobId=job_id, RequestedJobStatus="Cancelled")
+        bench.wait(job_id, seconds=10)
+        assert time.monotonic() - began < 5
+        copied = bench.keys(bench.target)
+        time.sleep(1)
+        assert bench.keys(bench.target) == copied
+        assert len(copied) < len(keys)

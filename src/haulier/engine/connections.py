@@ -21,10 +21,11 @@ from haulier.objectstore.throttle import Throttle
 class StoreLane:
     """The store for one bucket under one role, and its throttle (`chunkrun.Lane`)."""
 
-    __slots__ = ("acquired", "released", "room", "store")
+    __slots__ = ("acquired", "released", "replace_credentials", "room", "store")
 
-    def __init__(self, store: ObjectStore, throttle: Throttle) -> None:
-        self.store = store
+    def __init__(self, store: S3ObjectStore, throttle: Throttle) -> None:
+        self.store: ObjectStore = store
+        self.replace_credentials = store.replace_credentials
         self.room = throttle.room
         self.acquired = throttle.acquired
         self.released = throttle.released
@@ -85,7 +86,10 @@ class Connections:
         key = (store.name, bucket, brief.account, brief.role.name)
         with self._lock:
             lane = self._lanes.get(key)
-            if lane is None or self._credentials[key] != credentials:
+            if lane is not None and self._credentials[key] != credentials:
+                self._credentials[key] = credentials
+                lane.replace_credentials(credentials)
+            if lane is None:
                 throttle = Throttle(self._clock, store.in_flight_max, requests_per_second=store.requests_per_second)
                 objects = S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=random.random)
                 lane = StoreLane(objects, throttle)
