@@ -1,12 +1,10 @@
 """The only place that wires settings → stores → service → engine → HTTP."""
 
 import contextlib
-import fcntl
 import os
-import secrets
 import signal
+import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -14,12 +12,13 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from haulier import logs
+from haulier import datadir, logs
 from haulier.api.auth import Authenticator, allowed
 from haulier.api.http import HaulierHttpProtocol
+from haulier.api.listening import listen
 from haulier.api.server import create_app
 from haulier.core.clock import SystemClock
-from haulier.core.errors import DataDirectoryBusy, HaulierError
+from haulier.core.errors import HaulierError
 from haulier.core.placement import Resolver
 from haulier.core.ports import Clock
 from haulier.engine.briefs import Briefs
@@ -34,7 +33,10 @@ from haulier.spool import FolderSpool
 
 REQUEST_DRAIN_SECONDS: Final = 5
 """How long running requests may take after SIGTERM; chunks drain meanwhile, and all is over within 10 s."""
-SECRET_BYTES: Final = 32
+RESTART_GROUPS: Final = ("server", "engine", "compat")
+"""Groups of the settings that are read at start only."""
+DEFAULT_REGION: Final = "us-east-1"
+"""Of COS requests whose host names none, where no store has a region."""
 
 _log = structlog.get_logger(__name__)
 
@@ -64,20 +66,32 @@ class _Parts:
     def __init__(self, settings: Settings, jobstore: SqlJobStore, clock: Clock) -> None:
         data_dir, limits = settings.server.data_dir, settings.limits
         stores, accounts = settings.store_list(), settings.account_list()
-        spool = FolderSpool(data_dir / "spool")
+        self.settings = settings
+        self._started_with = settings
+        self._reloading = threading.Lock()
+        self._jobstore = jobstore
+        self._clock = clock
+        self._spool = FolderSpool(data_dir / "spool")
         self.failure: BaseException | None = None
         self.engine = LocalEngine(data_dir, stores, settings.engine.runners)
         self.briefs = Briefs(accounts, settings.store_credentials(), tasks_max=limits.tasks_per_job)
         self.proofs = Proofs(stores, clock)
         self.coordinator = Coordinator(
-            jobstore, self.engine, spool, self.briefs, self.proofs, clock, limits=_job_limits(settings), crashed=self._crashed
+            jobstore,
+            self.engine,
+            self._spool,
+            self.briefs,
+            self.proofs,
+            clock,
+            limits=_job_limits(settings),
+            crashed=self._crashed,
         )
         self.service = Service(
             jobstore,
             Resolver(stores),
             clock,
             may=allowed,
-            secret=_kept_secret(data_dir / "list-tokens.key"),
+            secret=datadir.kept_secret(data_dir / "list-tokens.key"),
             unfinished_jobs_max=limits.jobs_per_account,
             list_days=limits.retention_days,
             extensions=settings.compat.extensions,
@@ -85,14 +99,14 @@ class _Parts:
         self.authenticator = Authenticator(
             accounts,
             clock,
-            default_region=stores[0].region,
+            default_region=_default_region(settings),
             cos_http=settings.server.cos_http,
             cos_signature_seconds_max=settings.server.cos_signature_seconds_max,
         )
-        self.sweeper = Sweeper(
-            jobstore, spool, clock, spool_retention_days=limits.spool_retention_days, retention_days=limits.retention_days
+        self._sweeper = self._new_sweeper()
+        app = create_app(
+            self.service, self.authenticator, ready=self._ready, body_bytes_max=lambda: self.settings.limits.body_bytes
         )
-        app = create_app(self.service, self.authenticator, ready=self._ready, body_bytes_max=limits.body_bytes)
         self.server = _Server(_http(settings, app), self.coordinator)
 
     def _ready(self) -> bool | str:
@@ -103,10 +117,45 @@ class _Parts:
         self.failure = error
         self.server.should_exit = True
 
-    def reload(self, settings: Settings) -> None:
+    def _new_sweeper(self) -> Sweeper:
+        limits = self.settings.limits
+        return Sweeper(
+            self._jobstore,
+            self._spool,
+            self._clock,
+            spool_retention_days=limits.spool_retention_days,
+            retention_days=limits.retention_days,
+        )
+
+    def start(self) -> None:
+        """Let jobs run."""
+        self._sweeper.start()
+        self.coordinator.start()
+
+    def stop(self) -> None:
+        """Let no job run any more."""
+        self.coordinator.stop()
+        with self._reloading:
+            self._sweeper.stop()
+
+    def read_again(self) -> None:
+        """Load the settings anew and take over what can be; settings that cannot be used change nothing."""
+        with self._reloading:
+            try:
+                settings = load(self.settings.path, os.environ)
+                self._reload(settings)
+            except HaulierError as error:
+                _log.error("settings were not reloaded; the old ones stay in force", error=str(error))
+                return
+        _log.info("settings reloaded: users, roles, stores and limits")
+        if waiting := _changed(self._started_with, settings):
+            _log.warning("these settings have changed, but hold only after a restart", keys=waiting)
+        _tell(settings)
+
+    def _reload(self, settings: Settings) -> None:
         """Take over users, roles, stores and limits (design §8); all else needs a new start."""
         stores, accounts = settings.store_list(), settings.account_list()
-        self.authenticator.reload(accounts)
+        self.authenticator.reload(accounts, default_region=_default_region(settings))
         self.briefs.reload(accounts, settings.store_credentials(), tasks_max=settings.limits.tasks_per_job)
         self.proofs.reload(stores)
         self.engine.reload(stores)
@@ -114,29 +163,33 @@ class _Parts:
         self.service.reload(
             Resolver(stores), unfinished_jobs_max=settings.limits.jobs_per_account, list_days=settings.limits.retention_days
         )
+        self.settings = settings
+        self._sweeper.stop()
+        self._sweeper = self._new_sweeper()
+        self._sweeper.start()
 
 
 def serve(settings: Settings) -> int:
     """Run the server until SIGTERM or SIGINT; the process's exit status. Raises DataDirectoryBusy and SettingsError."""
     logs.configure()
-    for warning in settings.warnings:
-        _log.warning(warning)
     clock = SystemClock()
-    with _locked(settings.server.data_dir), contextlib.ExitStack() as stack:
+    with datadir.locked(settings.server.data_dir), contextlib.ExitStack() as stack:
+        sockets = listen(settings.server.host, settings.server.port)
+        for opened in sockets:
+            stack.callback(opened.close)
         jobstore = SqlJobStore.open(settings.server.data_dir / "haulier.db", clock)
         stack.callback(jobstore.close)
         parts = _Parts(settings, jobstore, clock)
-        signal.signal(signal.SIGHUP, lambda _signal, _frame: _reload(parts, settings.path))
-        for name, store in settings.stores.items():
-            if store.probe == "off":
-                _log.warning("operations are not tried on this store before a job runs them", store=name, probe="off")
-        parts.sweeper.start()
-        stack.callback(parts.sweeper.stop)
-        parts.coordinator.start()
-        stack.callback(parts.coordinator.stop)
-        _log.info("serving", url=settings.server.url, runners=settings.engine.runners, data_dir=str(settings.server.data_dir))
-        _log.info("boto3 and aws-cli reach it without DNS by HTTP_PROXY", recipe=recipe(settings.server.url))
-        parts.server.run()
+        # In a thread: it may wait for the sweeper, and requests are answered meanwhile.
+        signal.signal(signal.SIGHUP, lambda _signal, _frame: threading.Thread(target=parts.read_again, daemon=True).start())
+        _tell(settings)
+        stack.callback(parts.stop)
+        parts.start()
+        url = settings.server.url_at(sockets[0].getsockname()[1])
+        _log.info("serving", url=url, runners=settings.engine.runners, data_dir=str(settings.server.data_dir))
+        _log.info("boto3 and aws-cli reach it without DNS by HTTP_PROXY", recipe=recipe(url))
+        parts.server.run(sockets)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return 1 if parts.failure is not None or not parts.server.started else 0
 
 
@@ -145,13 +198,27 @@ def recipe(url: str) -> str:
     return f"HTTP_PROXY={url} aws s3control list-jobs --account-id ID --endpoint-url http://s3control.haulier --region us-east-1"
 
 
-def _reload(parts: _Parts, path: Path) -> None:
-    try:
-        parts.reload(load(path, os.environ))
-    except HaulierError as error:
-        _log.error("settings were not reloaded; the old ones stay in force", error=str(error))
-    else:
-        _log.info("settings reloaded: users, roles, stores and limits")
+def _tell(settings: Settings) -> None:
+    """What the operator should know about these settings."""
+    for warning in settings.warnings:
+        _log.warning(warning)
+    for name, store in settings.stores.items():
+        if store.probe == "off":
+            _log.warning("operations are not tried on this store before a job runs them", store=name, probe="off")
+
+
+def _changed(before: Settings, after: Settings) -> list[str]:
+    """The keys that differ in groups which are read at start only."""
+    return [
+        f"{group}.{key}"
+        for group in RESTART_GROUPS
+        for key in getattr(before, group).__struct_fields__
+        if getattr(getattr(before, group), key) != getattr(getattr(after, group), key)
+    ]
+
+
+def _default_region(settings: Settings) -> str:
+    return next((store.region for store in settings.store_list()), DEFAULT_REGION)
 
 
 def _job_limits(settings: Settings) -> JobLimits:
@@ -177,37 +244,3 @@ def _http(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         ssl_certfile=settings.server.tls_certificate,
         ssl_keyfile=settings.server.tls_key,
     )
-
-
-@contextlib.contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    """Make the data directory, private to this user, and hold its lock. Raises DataDirectoryBusy."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            raise DataDirectoryBusy(
-                f"the data directory {str(data_dir)!r} is in use by another haulier server (process {owner});"
-                " stop it, or set server.data_dir to another folder"
-            ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _kept_secret(path: Path) -> bytes:
-    """A random secret that survives restarts, so that a list token given before one is good after it."""
-    try:
-        kept = path.read_bytes()
-    except FileNotFoundError:
-        kept = b""
-    if len(kept) != SECRET_BYTES:
-        kept = secrets.token_bytes(SECRET_BYTES)
-        path.touch(0o600)
-        path.write_bytes(kept)
-    return kept

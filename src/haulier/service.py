@@ -24,7 +24,6 @@ from haulier.core.errors import (
     InvalidField,
     InvalidListToken,
     JobFailure,
-    JobNotFound,
     TokenReused,
     TooManyTags,
 )
@@ -34,6 +33,8 @@ from haulier.core.placement import Resolver
 from haulier.core.ports import Clock, JobStore, ListQuery
 
 PAGE_JOBS_MAX: Final = 1000
+COS_LIST_DAYS: Final = 90
+"""COS lists jobs created in the last 90 days (cos-batch.md §2.3), however long they are kept."""
 TAGS_MAX: Final = 50
 DAY_MS: Final = 86_400_000
 
@@ -161,7 +162,7 @@ class Service:
 
     `may` says whether a user's policy allows an action. `secret` keys the list tokens: processes that serve one job store share
     it, a new one makes old tokens invalid; left out, it is new with every start.
-    `unfinished_jobs_max` is per account. Jobs older than `list_days` are listed only while they are unfinished.
+    `unfinished_jobs_max` is per account. `list_days` after its end a job is no longer listed, on the S3 wire and natively.
     """
 
     def __init__(
@@ -288,19 +289,25 @@ class Service:
                 statuses=statuses,
                 newest_first=caller.dialect != "cos",
                 after=None if token is None else self._after(caller, token),
-                created_since_ms=self.clock.now_ms() - self._list_days * DAY_MS,
+                **self._window(caller.dialect),
                 limit=limit + 1,
             )
         )
         more = len(found) > limit
         return Page(found[:limit], self._tokens.make(caller, found[limit - 1]) if more else None)
 
+    def _window(self, dialect: Dialect) -> dict[str, int]:
+        """What is too old to be listed: by its creation for COS, by its end for the others. Unfinished jobs always are."""
+        now_ms = self.clock.now_ms()
+        if dialect == "cos":
+            return {"created_since_ms": now_ms - COS_LIST_DAYS * DAY_MS}
+        return {"ended_since_ms": now_ms - self._list_days * DAY_MS}
+
     def _after(self, caller: Caller, token: str) -> tuple[int, str]:
         if caller.dialect == "cos" and _is_job_id(token):  # documented there: the last JobId of the page before
-            try:
-                job = self._jobstore.get(caller.account.name, token)
-            except JobNotFound:
-                raise InvalidListToken("The list token names no job.") from None
+            job = self._jobstore.find([token]).get(token)  # also one that was deleted meanwhile: its place is still known
+            if job is None or job.account != caller.account.name:
+                raise InvalidListToken("The list token names no job.")
             return job.created_ms, job.id
         return self._tokens.read(caller, token)
 

@@ -9,6 +9,7 @@ def test_an_s3_job_replaces_the_tags_of_every_object(bench):
     job_id = bench.s3_job({"S3PutObjectTagging": {"TagSet": tags}}, etag)
     job = bench.wait(job_id)
     assert (job["Status"], bench.counts(job)) == ("Complete", (303, 302, 1))
+    assert job["ProgressSummary"]["FailuresByCode"] == {"NoSuchKey": 1}
     assert all(bench.tags(key) == {"class": "cold", "team": "a b"} for key in keys[::25] + keys[-2:])
     assert bench.body(bench.source, keys[0]) == f"<{keys[0]}>".encode()
     row = bench.report(job_id).by_key()["missing"]

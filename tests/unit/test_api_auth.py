@@ -295,6 +295,34 @@ def test_a_malformed_authorization_is_refused(change: Callable[[str], str]) -> N
         verify(with_header(asked, b"authorization", change(GOOD).encode("latin-1")))
 
 
+@pytest.mark.parametrize(
+    ("names", "let_in"),
+    [
+        ("jobstatuses", True),
+        ("jobstatuses;jobstatuses", True),
+        ("jobstatuses;jobstatuses;jobstatuses", False),
+        ("jobstatuses;maxresults", False),
+        ("", False),
+    ],
+)
+def test_a_repeated_parameter_is_listed_once_or_as_often_as_it_is_sent(names: str, let_in: bool) -> None:
+    asked = signed(request(query="jobStatuses=New&jobStatuses=Active", headers=BASE))
+    value = asked.needed(b"authorization").replace(b"q-url-param-list=jobstatuses&", f"q-url-param-list={names}&".encode())
+    asked = with_header(asked, b"authorization", value)
+    if let_in:
+        assert verify(asked).access_key == KEY
+    else:
+        with pytest.raises(AccessRefused, match="q-url-param-list"):
+            verify(asked)
+
+
+def test_a_parameter_that_is_sent_once_is_listed_once() -> None:
+    asked = signed(request(query="jobStatuses=New", headers=BASE))
+    value = asked.needed(b"authorization").replace(b"list=jobstatuses&", b"list=jobstatuses;jobstatuses&")
+    with pytest.raises(AccessRefused, match="once, or as often as it is sent"):
+        verify(with_header(asked, b"authorization", value))
+
+
 def test_no_signature_at_all_is_refused() -> None:
     with pytest.raises(AccessRefused, match="Access Denied"):
         verify(request(headers=BASE))
@@ -398,6 +426,12 @@ def test_an_account_without_an_identity_on_a_wire_is_refused_there() -> None:
     nobody = Authenticator([account(cos_appid=None, cos_uin=None)], StoppedClock())
     with pytest.raises(AccessRefused):
         nobody.authenticate_cos(signed(request(headers=BASE)))
+
+
+def test_a_reload_brings_another_default_region() -> None:
+    found = authenticator(default_region="us-east-1")
+    found.reload([account()], default_region="ap-chengdu")
+    assert found.authenticate_cos(signed(request(headers=BASE))).region == "ap-chengdu"
 
 
 def test_two_users_cannot_share_a_key() -> None:

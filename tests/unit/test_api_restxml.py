@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from haulier.api.restxml import Model, Sent, UnwritableText, document, serialize_element
+from haulier.api.restxml import Model, Sent, UnwritableText, document
 from haulier.api.xmltree import BODY_BYTES_MAX, ELEMENTS_MAX, read
 from haulier.core.errors import DocumentTooLarge, InvalidField, MalformedDocument
 
@@ -471,8 +471,9 @@ def test_what_was_sent_comes_back_exactly() -> None:
     answer = COS.serialize("DescribeJob", {"Job": job})
     again = {child.tag: child for child in read(answer).children[0].children}
     assert {name: again[name].echo() for name in echo} == echo
-    assert serialize_element(echo["Operation"]) == (
+    assert (
         "<Operation><COSPutObjectCopy><TargetResource> a&#13;&lt;é </TargetResource></COSPutObjectCopy></Operation>"
+        in answer.decode()
     )
 
 

@@ -77,9 +77,9 @@ class Paper:
     def segment(self, unit, sequence, outcomes, horizon):
         self.segments.append((sequence, list(outcomes.rows), horizon))
 
-    def seal(self, unit, outcomes):
+    def seal(self, unit, outcomes, failures):
         assert self.sealed is None
-        self.sealed = outcomes
+        self.sealed, self.failures = outcomes, failures
 
     def give_back(self, unit, horizon):
         assert self.returned is None
@@ -207,6 +207,7 @@ def test_a_failure_is_an_outcome_and_a_bug_is_a_failure_not_a_hang():
         102: (500, "InternalError"),
     }
     assert sealed.failed == 2
+    assert bench.paper.failures == {"NoSuchKey": 1, "InternalError": 1}
 
 
 def test_rows_of_one_key_run_one_after_another_in_manifest_order():

@@ -173,9 +173,16 @@ class World:
             name = f"acme/{unit.job}/sealed/{chunk.index}-{unit.attempt}"
             self.files[name] = sorted(state["done"])
             failed = len(self.bad_rows & state["done"])
+            fresh = len(self.bad_rows & set(state["fresh"]))
             toy.say(
                 frames.Sealed(
-                    attempt=unit.attempt, job=unit.job, chunk=chunk.index, name=name, succeeded=chunk.rows - failed, failed=failed
+                    attempt=unit.attempt,
+                    job=unit.job,
+                    chunk=chunk.index,
+                    name=name,
+                    succeeded=chunk.rows - failed,
+                    failed=failed,
+                    failures={"NoSuchKey": fresh} if fresh else {},
                 )
             )
             return True
@@ -194,7 +201,8 @@ class World:
         )  # fmt: skip
         state["sequence"] += 1
         state["fresh"].clear()
-        toy.say(frames.Flushed(attempt=unit.attempt, segment=segment, horizon=unit.chunk.rows))
+        failures = {"NoSuchKey": segment.failed} if segment.failed else {}
+        toy.say(frames.Flushed(attempt=unit.attempt, segment=segment, horizon=unit.chunk.rows, failures=failures))
 
     # the spool port, as far as the coordinator uses it
 
@@ -395,6 +403,7 @@ def test_more_than_half_failed_of_a_thousand_fails_the_job(tmp_path):
     job = stage.settle(turns=5_000)
     assert (job.status, job.failure.code) == ("Failed", "FailureThresholdExceeded")
     assert 1_000 <= job.executed < 3_000
+    assert job.failures == {"NoSuchKey": job.failed}
     assert len(stage.world.reports[0]) == job.executed
     stage.jobstore.close()
 
@@ -518,6 +527,7 @@ def test_crashes_of_runners_and_coordinator_cost_no_row_and_double_none(tmp_path
     stage.jobstore.chance = chance
     if seed % 2:
         stage.jobstore.before, stage.jobstore.after = 0.05, 0.05
+    stage.world.bad_rows = {row for row in range(stage.world.rows) if chance.random() < 0.2}
     stage.jobstore.create(with_report(), unfinished_max=10)
     crashes = 0
     dead: list[Toy] = []
@@ -552,7 +562,9 @@ def test_crashes_of_runners_and_coordinator_cost_no_row_and_double_none(tmp_path
                 stage.world.notices.append(toy.speak())
     job = stage.job()
     rows = list(range(stage.world.rows))
-    assert (job.status, job.succeeded, job.failed, job.total) == ("Complete", len(rows), 0, len(rows))
+    bad = len(stage.world.bad_rows)
+    assert (job.status, job.succeeded, job.failed, job.total) == ("Complete", len(rows) - bad, bad, len(rows))
+    assert job.failures == ({"NoSuchKey": bad} if bad else {})
     assert stage.world.reports[-1] == rows
     sealed = sorted(row for chunk in stage.jobstore.chunks(job.id) for row in stage.world.files[chunk.sealed_name])
     assert sealed == rows

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from haulier.core import arns
 from haulier.core.accounts import Account, Credentials, Role, User
 from haulier.core.chunk import CHUNK_ROWS_MAX, CHUNK_ROWS_MIN, FIRST_HORIZON, chunk_rows, next_horizon
-from haulier.core.errors import InvalidField, JobFailure, SettingsError
+from haulier.core.errors import AccessRefused, InvalidField, JobFailure, SettingsError
 from haulier.core.placement import Resolver, Store
 
 ACCOUNT = Account(name="acme", aws_account_id="123456789012", cos_uin="100000000001", cos_appid="1250000000")
@@ -75,12 +75,32 @@ def test_both_spellings_of_a_role_are_one_role():
     assert arns.role_name("qcs::cam::uin/100000000001:roleName/batch", ACCOUNT, "RoleArn") == "batch"
 
 
+@pytest.mark.parametrize("text", ["arn:aws:iam::999999999999:role/batch", "qcs::cam::uin/1:roleName/batch"])
+def test_a_role_of_another_account_is_no_ones_to_pass(text):
+    with pytest.raises(AccessRefused, match="RoleArn"):
+        arns.role_name(text, ACCOUNT, "RoleArn")
+
+
 @pytest.mark.parametrize(
-    "text", ["arn:aws:iam::999999999999:role/batch", "qcs::cam::uin/1:roleName/batch", "arn:aws:iam::123456789012:role/", "batch"]
+    "text",
+    [
+        "arn:aws:iam::123456789012:role/",
+        "arn:aws:iam::999999999999:role/",
+        "arn:aws:iam:::role/batch",
+        "qcs::cam::uin/\u0661:roleName/batch",
+        "batch",
+    ],
 )
-def test_a_role_of_another_account_or_without_a_name_is_refused(text):
+def test_what_names_no_role_is_an_invalid_field(text):
     with pytest.raises(InvalidField, match="RoleArn"):
         arns.role_name(text, ACCOUNT, "RoleArn")
+
+
+def test_the_appid_beside_a_bucket_must_be_the_buckets_own():
+    with pytest.raises(
+        InvalidField, match=r"^Report\.Bucket: .*names APPID 1250000000, but the bucket is that of APPID 1250000009"
+    ):
+        arns.cos_resource("qcs::cos:ap-chengdu:uid/1250000000:rep-1250000009", "Report.Bucket")
 
 
 # -- placement

@@ -7,12 +7,15 @@ import msgspec
 import pytest
 
 from haulier import operations
-from haulier.core.errors import StoreError
+from haulier.core.effects import Gather
+from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.job import OperationSpec
+from haulier.core.ports import ObjectHead
 from haulier.core.task import Outcome, Task
 from haulier.objectstore.memory import MemoryObjectStore
 from haulier.operations import Copy, Delete, PutTagging
 from haulier.operations.copy import NewMetadata
+from haulier.operations.traces import shows
 from haulier.testing.effects import EffectRunner, VirtualClock
 
 
@@ -48,9 +51,11 @@ class Flaky(MemoryObjectStore):
     async def delete_objects(self, bucket: str, tasks: Any, **options: Any) -> Any:
         fate = self.fates.popleft() if self.fates else None
         since_ms = self.clock.now_ms()
-        if fate == "half":
-            await super().delete_objects(bucket, tasks[: len(tasks) // 2], **options)
-            raise StoreError(0, "NoAnswer", "connection reset", unknown=True, since_ms=since_ms)
+        if fate in ("half", "last"):
+            half = len(tasks) // 2
+            done = await super().delete_objects(bucket, tasks[:half], **options)
+            lost = StoreError(0, "NoAnswer", "connection reset", unknown=True, since_ms=since_ms)
+            raise lost if fate == "half" else BatchInDoubt(lost, [*done, *[None] * (len(tasks) - half)])
         return await super().delete_objects(bucket, tasks, **options)
 
     async def put_tags(self, *args: Any, **options: Any) -> Any:
@@ -103,6 +108,8 @@ def copy(**parameters: Any) -> Copy:
 
 
 COPIED = Outcome(200, None, "Successful")
+REPLACE = ("x-amz-metadata-directive", "REPLACE")
+KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 
 # -- specs ----------------------------------------------------------------------------------------------------------------------
 
@@ -322,18 +329,197 @@ def test_one_second_of_doubt_counts_as_changed_by_the_stores_clock(bench: Bench)
     assert bench.apply(copy(), first_attempt_ms=now_ms - 498_000).succeeded
 
 
-@pytest.mark.parametrize(("fate", "copies"), [("after", 1), ("before", 0)])
-def test_a_copy_whose_last_try_was_lost_is_read_back(bench: Bench, fate: str, copies: int) -> None:
-    bench.store.lose(fate)
-    outcome = bench.apply(copy())
-    assert outcome == (COPIED if copies else Outcome(0, "NoAnswer", "connection reset"))
-    assert len(bench.store.log) == copies
+@pytest.mark.parametrize("fates", [["after"], ["before"], ["before", "before", "after"]])
+def test_a_copy_whose_answer_was_lost_ends_as_one_copy(bench: Bench, fates: list[str]) -> None:
+    bench.store.lose(*fates)
+    assert bench.apply(copy(target_bucket="kept")) == COPIED
+    assert bench.store.log == [("copy", "kept", b"a/key")]
+
+
+def test_tries_of_unknown_fate_are_further_and_further_apart(bench: Bench) -> None:
+    bench.store.lose("before", "before", "before")
+    assert bench.apply(copy()) == COPIED
+    bench.store.lose("before", "before", "before")
+    assert bench.apply(Delete()).succeeded
+    assert bench.runner.slept == [0.025, 0.05, 0.1] * 2
+
+
+def test_a_copy_that_is_always_lost_is_read_back_before_it_fails(bench: Bench) -> None:
+    bench.store.lose(*["before"] * 8)
+    assert bench.apply(copy()) == Outcome(0, "NoAnswer", "connection reset")
+    bench.store.lose(*["before"] * 7, "after")
+    assert bench.apply(copy()) == COPIED
+    assert len(bench.store.log) == 1
+
+
+def test_a_happy_copy_asks_for_nothing_else(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.store.unreadable = True
+    assert bench.apply(copy()) == COPIED
+    assert bench.runner.slept == []
 
 
 def test_a_copy_that_cannot_be_read_back_is_unknown(bench: Bench) -> None:
     bench.store.lose("after")
     bench.store.unreadable = True
     assert bench.apply(copy()).code == "OutcomeUnknown"
+
+
+# -- copies in place, in doubt --------------------------------------------------------------------------------------------------
+
+IN_PLACE = [
+    {"storage_class": "GLACIER"},
+    {"metadata": NewMetadata(content_type="image/png", user={"Colour": "red", "Name": "Zoë"})},
+    {"sse": "aws:kms", "sse_kms_key": "arn:aws:kms:eu:1:key/one", "bucket_key": True},
+    {"storage_class": "GLACIER", "tags": {"a": "b"}},
+    {"storage_class": "GLACIER", "canned_acl": "private"},
+]
+
+
+@pytest.mark.parametrize("parameters", IN_PLACE)
+def test_a_copy_in_place_that_was_carried_out_is_a_success(bench: Bench, parameters: dict[str, Any]) -> None:
+    operation = copy(target_bucket="kept", **parameters)
+    bench.put("kept", b"k", b"content")
+    bench.clock.advance(60)
+    bench.store.log.clear()
+    bench.store.lose("after")
+    assert bench.apply(operation, b"k", "kept") == COPIED
+    assert bench.store.log == [("copy", "kept", b"k")]
+
+
+@pytest.mark.parametrize("parameters", IN_PLACE)
+def test_a_copy_in_place_that_left_no_trace_is_done(bench: Bench, parameters: dict[str, Any]) -> None:
+    assert bench.apply(copy(target_bucket="src", **parameters), first_attempt_ms=bench.doubt()) == COPIED
+    assert bench.store.log == [("copy", "src", b"a/key")]
+
+
+@pytest.mark.parametrize("parameters", IN_PLACE)
+def test_an_object_that_someone_else_wrote_since_is_not_taken_for_the_copy_in_place(
+    bench: Bench, parameters: dict[str, Any]
+) -> None:
+    first_ms = bench.doubt()
+    bench.put("src", b"a/key", b"theirs")
+    outcome = bench.apply(copy(target_bucket="src", **parameters), first_attempt_ms=first_ms)
+    assert (outcome.status, outcome.code) == (409, "ChangedSinceAttempt")
+    assert bench.body("src", b"a/key") == b"theirs"
+
+
+def test_what_an_object_had_before_proves_only_what_can_be_seen(bench: Bench) -> None:
+    bench.apply(copy(target_bucket="src", storage_class="GLACIER"))
+    bench.clock.advance(60)
+    bench.store.log.clear()
+    first_ms = bench.doubt()
+    assert bench.apply(copy(target_bucket="src", storage_class="GLACIER"), first_attempt_ms=first_ms) == COPIED
+    assert bench.store.log == []
+    assert bench.apply(copy(target_bucket="src", storage_class="GLACIER", tags={"a": "b"}), first_attempt_ms=first_ms) == COPIED
+    assert bench.store.log == [("copy", "src", b"a/key")]
+    bench.clock.advance(60)
+    bench.store.log.clear()
+    hidden = copy(target_bucket="src", storage_class="GLACIER", canned_acl="private")
+    assert bench.apply(hidden, first_attempt_ms=bench.doubt()) == COPIED
+    assert bench.store.log == [("copy", "src", b"a/key")]
+
+
+def test_a_row_whose_size_is_another_is_not_the_copy_in_place(bench: Bench) -> None:
+    first_ms = bench.doubt()
+    bench.apply(copy(target_bucket="src", storage_class="GLACIER"))
+    operation = copy(target_bucket="src", storage_class="GLACIER")
+    assert bench.apply(operation, size=8, first_attempt_ms=first_ms).code == "ChangedSinceAttempt"
+    assert bench.apply(operation, size=7, first_attempt_ms=first_ms) == COPIED
+
+
+@pytest.mark.parametrize("fate", ["before", "after"])
+def test_an_older_version_brought_back_is_brought_back_once(bench: Bench, fate: str) -> None:
+    bench.put("kept", b"k", b"one")
+    version = str(bench.runner.run(bench.store.head_object("kept", b"k")).version).encode()
+    bench.put("kept", b"k", b"two")
+    bench.clock.advance(60)
+    bench.store.log.clear()
+    bench.store.lose(fate)
+    assert bench.apply(copy(target_bucket="kept"), b"k", "kept", version=version) == COPIED
+    assert bench.store.log == [("copy", "kept", b"k")]
+    assert bench.body("kept", b"k") == b"one"
+
+
+# -- ETags that cannot be compared ----------------------------------------------------------------------------------------------
+
+
+def relabel(bench: Bench, bucket: str, etag: str | None = None, **told: str) -> None:
+    """Make the object look as if it was uploaded in parts, encrypted, or told with a checksum."""
+    held = bench.store.buckets[bucket][b"a/key"]
+    headers = {**held[-1].headers, **{name.replace("_", "-"): value for name, value in told.items()}}
+    held[-1] = msgspec.structs.replace(held[-1], etag=etag or held[-1].etag, headers=headers)
+
+
+PARTS = "d41d8cd98f00b204e9800998ecf8427e-3"
+KMS = {"x_amz_server_side_encryption": "aws:kms"}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "code"),
+    [
+        ({"etag": PARTS}, {}, "OutcomeUnknown"),
+        ({"etag": "ab" * 16, **KMS}, {}, "OutcomeUnknown"),
+        ({}, {"etag": "ab" * 16, **KMS}, "OutcomeUnknown"),
+        ({"etag": PARTS, "x_amz_checksum_crc32": "AAAA-3"}, {"x_amz_checksum_crc32": "BBBB"}, "OutcomeUnknown"),
+        ({"etag": PARTS, "x_amz_checksum_crc64nvme": "A"}, {"x_amz_checksum_crc64nvme": "A"}, None),
+        ({"etag": PARTS, "x_cos_hash_crc64ecma": "1"}, {"x_cos_hash_crc64ecma": "2"}, "ChangedSinceAttempt"),
+        ({"etag": "ab" * 16}, {}, "ChangedSinceAttempt"),
+        ({"etag": PARTS}, {"etag": PARTS}, None),
+    ],
+)
+def test_a_written_target_is_judged_by_what_can_be_compared(
+    bench: Bench, source: dict[str, str], target: dict[str, str], code: str | None
+) -> None:
+    first_ms = bench.doubt()
+    bench.put("dst", b"a/key", b"content")
+    relabel(bench, "src", **source)
+    relabel(bench, "dst", **target)
+    etag = bench.runner.run(bench.store.head_object("src", b"a/key")).etag
+    for known in ({}, {"etag": etag}, {"etag": etag, "size": 7}):
+        assert bench.apply(copy(), first_attempt_ms=first_ms, **known).code == code
+    assert bench.store.log == [("put", "dst", b"a/key")]
+
+
+def test_another_size_is_another_object_whatever_the_etags(bench: Bench) -> None:
+    first_ms = bench.doubt()
+    bench.put("dst", b"a/key", b"theirs")
+    relabel(bench, "src", PARTS)
+    for known in ({}, {"size": 7}, {"etag": PARTS, "size": 7}):
+        assert bench.apply(copy(), first_attempt_ms=first_ms, **known).code == "ChangedSinceAttempt"
+
+
+def test_a_source_that_is_gone_leaves_only_the_manifests_etag_to_compare(bench: Bench) -> None:
+    first_ms = bench.doubt()
+    bench.put("dst", b"a/key", b"content")
+    bench.runner.run(bench.store.delete_object("src", b"a/key"))
+    assert bench.apply(copy(), first_attempt_ms=first_ms, etag="ab" * 16, size=7).code == "ChangedSinceAttempt"
+    assert bench.apply(copy(), first_attempt_ms=first_ms, etag=PARTS, size=7).code == "OutcomeUnknown"
+
+
+# -- what HEAD tells ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told", "shown"),
+    [
+        ([("x-amz-storage-class", "STANDARD")], {}, True),
+        ([("x-amz-storage-class", "GLACIER")], {}, False),
+        ([("x-amz-storage-class", "ARCHIVE")], {"x-cos-storage-class": "ARCHIVE"}, True),
+        ([("x-amz-server-side-encryption-bucket-key-enabled", "false")], {}, True),
+        ([("x-amz-server-side-encryption-aws-kms-key-id", "one")], {KMS_KEY: "arn:aws:kms:eu:1:key/one"}, True),
+        ([("x-amz-server-side-encryption-aws-kms-key-id", "two")], {KMS_KEY: "arn:aws:kms:eu:1:key/one"}, False),
+        ([("x-amz-server-side-encryption-aws-kms-key-id", "alias/a")], {KMS_KEY: "arn:aws:kms:eu:1:key/one"}, True),
+        ([REPLACE, ("content-type", "a/b"), ("x-amz-meta-a", "1")], {"content-type": "a/b", "x-cos-meta-a": "1"}, True),
+        ([REPLACE, ("x-amz-meta-a", "1")], {"x-cos-meta-a": "1", "x-cos-meta-b": "2"}, False),
+        ([REPLACE, ("x-amz-meta-a", "1")], {"x-cos-meta-a": "2"}, False),
+        ([REPLACE], {}, True),
+        ([("x-amz-website-redirect-location", "/there")], {}, False),
+    ],
+)
+def test_what_a_copy_sets_is_found_again_in_what_head_tells(
+    wanted: list[tuple[str, str]], told: dict[str, str], shown: bool
+) -> None:
+    assert shows(ObjectHead(size=0, etag="e", modified_ms=0, headers=told), wanted) is shown
 
 
 # -- deletes --------------------------------------------------------------------------------------------------------------------
@@ -359,6 +545,37 @@ def test_after_a_lost_batch_every_key_is_looked_at_and_deleted_once(bench: Bench
     bench.store.lose("half")
     assert bench.runner.run(Delete().apply_batch(tasks, bench.store)) == [Outcome(204)] * 6
     assert sorted(key for _, _, key in bench.store.log) == [task.key for task in tasks]
+
+
+def test_only_the_keys_that_are_in_doubt_are_looked_at(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = batch(bench, 6, "kept")
+    looked: list[bytes] = []
+    head_object = bench.store.head_object
+
+    async def head(bucket: str, key: bytes, version: bytes | None = None) -> Any:
+        looked.append(key)
+        return await head_object(bucket, key, version)
+
+    monkeypatch.setattr(bench.store, "head_object", head)
+    bench.store.lose("last")
+    tasks[5] = msgspec.structs.replace(tasks[5], etag="other")
+    outcomes = bench.runner.run(Delete().apply_batch(tasks, bench.store))
+    assert [outcome.status for outcome in outcomes] == [204] * 5 + [412]
+    assert looked == [task.key for task in tasks[3:]]
+
+
+@pytest.mark.parametrize(("allowed", "width"), [(1, 1), (5, 5), (100, 16)])
+def test_keys_in_doubt_go_side_by_side_as_far_as_the_store_allows(bench: Bench, allowed: int, width: int) -> None:
+    tasks = batch(bench)
+    bench.store.width = allowed
+    bench.store.lose("half")
+    coroutine = Delete().apply_batch(tasks, bench.store)
+    gather = coroutine.send(None)
+    assert isinstance(gather, Gather)
+    assert gather.width == width
+    for child in gather.coroutines:
+        child.close()
+    coroutine.close()
 
 
 def test_after_a_lost_batch_a_refused_key_fails_alone(bench: Bench) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from haulier.core.accounts import Credentials
-from haulier.core.effects import Answer, Request
-from haulier.core.errors import StoreError
+from haulier.core.effects import Answer, HashedFile, Request
+from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.placement import Store
 from haulier.core.task import Outcome, Task
 from haulier.objectstore.s3 import S3ObjectStore
@@ -46,6 +47,10 @@ class Calls:
 
     def copy(self) -> Any:
         return self.runner.run(self.store.copy_object("src", b"a b", None, "dst", b"new/a b"))
+
+    def tag(self) -> None:
+        """A call that may be repeated blindly."""
+        self.runner.run(self.store.put_tags("b", b"k", None, {}))
 
     def fails(self, coroutine: Any) -> StoreError:
         with pytest.raises(StoreError) as caught:
@@ -93,14 +98,24 @@ def test_a_version_id_comes_along_where_the_store_names_one() -> None:
         b"<html><ETag>x</ETag></html>",
         b"<!DOCTYPE x []><CopyObjectResult><ETag>x</ETag></CopyObjectResult>"[:40],
         error("InternalError"),
-        error("SlowDown"),
         error(""),
     ],
 )
-def test_a_200_without_the_expected_document_is_tried_again(body: bytes) -> None:
-    calls = Calls(Answer(200, headers(), body), GOOD)
-    assert calls.copy().etag == "e1"
+def test_a_200_without_the_expected_document_leaves_a_copy_in_doubt(body: bytes) -> None:
+    calls = Calls(Answer(200, headers(), body))
+    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    assert caught.unknown
+    assert len(calls.runner.requests) == 1
+
+
+def test_a_200_without_the_expected_document_is_tried_again_where_that_does_no_harm() -> None:
+    calls = Calls(Answer(200, headers(), b"<Tag"), Answer(200, headers(), b"<Tagging/>"))
+    assert calls.runner.run(calls.store.get_tags("b", b"k")) == {}
     assert len(calls.runner.requests) == 2
+
+
+def test_a_slow_down_within_a_200_is_tried_again() -> None:
+    assert Calls(Answer(200, headers(), error("SlowDown")), GOOD).copy().etag == "e1"
 
 
 def test_white_space_before_and_other_shapes_of_the_document_are_understood() -> None:
@@ -122,8 +137,8 @@ def test_a_final_error_within_a_200_is_final() -> None:
 
 
 def test_transient_refusals_are_repeated_with_growing_delays() -> None:
-    calls = Calls(INTERNAL, RESET, INTERNAL, GOOD)
-    assert calls.copy().etag == "e1"
+    calls = Calls(INTERNAL, RESET, INTERNAL, Answer(200, headers()))
+    calls.tag()
     assert calls.runner.slept == [0.025, 0.05, 0.1]
 
 
@@ -150,7 +165,7 @@ def test_retry_after_is_obeyed() -> None:
 
 def test_eight_tries_are_all() -> None:
     calls = Calls(*[INTERNAL] * 8)
-    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    caught = calls.fails(calls.store.put_tags("b", b"k", None, {}))
     assert (caught.status, caught.code, caught.unknown) == (500, "InternalError", False)
     assert len(calls.runner.requests) == 8
 
@@ -158,15 +173,15 @@ def test_eight_tries_are_all() -> None:
 def test_after_a_lost_answer_the_last_refusal_says_unknown_since_when() -> None:
     calls = Calls(INTERNAL, RESET, *[INTERNAL] * 6)
     start_ms = calls.clock.now_ms()
-    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    caught = calls.fails(calls.store.put_tags("b", b"k", None, {}))
     assert caught.unknown
     assert caught.since_ms is not None
     assert start_ms - 1000 <= caught.since_ms <= start_ms + 1000
 
 
 def test_what_spent_quota_returns_it_when_it_ends_well() -> None:
-    calls = Calls(INTERNAL, SLOW_DOWN, GOOD)
-    calls.copy()
+    calls = Calls(INTERNAL, SLOW_DOWN, Answer(200, headers()))
+    calls.tag()
     assert calls.throttle.quota.tokens == 500
 
 
@@ -305,6 +320,38 @@ def test_a_delete_is_not_repeated_once_it_may_have_been_carried_out(lost: Answer
     assert 'if-match: "e"' in calls.runner.requests[0].headers
 
 
+@pytest.mark.parametrize("lost", [RESET, INTERNAL, Answer(502), Answer(504)])
+def test_a_copy_is_not_repeated_once_it_may_have_been_carried_out(lost: Answer) -> None:
+    calls = Calls(REFUSED, SLOW_DOWN, lost)
+    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    assert caught.unknown
+    assert caught.since_ms is not None
+    assert [request.once for request in calls.runner.requests] == [True] * 3
+
+
+def test_a_try_that_is_the_operations_to_repeat_takes_nothing_from_the_quota() -> None:
+    calls = Calls(RESET)
+    calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
+    assert calls.throttle.quota.tokens == 500
+
+
+def test_a_304_is_a_condition_that_does_not_hold() -> None:
+    calls = Calls(Answer(304, headers()))
+    since = (("x-amz-copy-source-if-modified-since", "Tue, 24 Nov 2026 00:00:00 GMT"),)
+    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k", since))
+    assert (caught.status, caught.code, caught.unknown) == (412, "PreconditionFailed", False)
+    assert "condition" in caught.message
+
+
+def test_a_hashed_file_is_signed_by_its_digests_and_not_read(tmp_path: Path) -> None:
+    file = HashedFile(tmp_path / "never there", 1 << 40, sha256="5" * 64, md5="d" * 32)
+    calls = Calls(Answer(200, headers(etag='"e"')))
+    assert calls.runner.run(calls.store.put_object("b", b"k", file)) == "e"
+    (request,) = calls.runner.requests
+    assert request.body is file
+    assert "x-amz-content-sha256: " + "5" * 64 in "\r\n".join(request.headers)
+
+
 def test_a_404_on_a_first_conditional_delete_is_no_success() -> None:
     calls = Calls(Answer(404, headers(), error("NoSuchKey")))
     caught = calls.fails(calls.store.delete_object("b", b"k", if_match="e"))
@@ -346,6 +393,54 @@ def test_a_key_that_never_goes_keeps_its_last_error() -> None:
     calls = Calls(*[deleted(("a", "InternalError"))] * 8)
     outcomes = calls.runner.run(calls.store.delete_objects("b", tasks(b"a", b"b")))
     assert [outcome.code for outcome in outcomes] == ["InternalError", None]
+
+
+REVOKED = Answer(403, headers(), error("AccessDenied"))
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        (REVOKED, [None, "NoSuchKey", "AccessDenied"]),
+        (RESET, None),
+        (deleted(("z", "AccessDenied")), None),
+        (Answer(200, headers(), b"<Delete"), None),
+    ],
+)
+def test_what_a_batch_has_decided_stays_decided(later: Answer, expected: list[str | None] | None) -> None:
+    first = deleted(("b", "NoSuchKey"), ("c", "InternalError"))
+    calls = Calls(first, later)
+    if expected is not None:
+        outcomes = calls.runner.run(calls.store.delete_objects("b", tasks(b"a", b"b", b"c")))
+        assert [outcome.code for outcome in outcomes] == expected
+        return
+    caught = calls.fails(calls.store.delete_objects("b", tasks(b"a", b"b", b"c")))
+    assert isinstance(caught, BatchInDoubt)
+    assert caught.unknown
+    assert caught.since_ms is not None
+    assert caught.outcomes == [Outcome(204), Outcome(404, "NoSuchKey", "m"), None]
+
+
+def test_a_lost_delete_of_an_odd_key_leaves_only_that_key_in_doubt() -> None:
+    calls = Calls(RESET, Answer(204, headers()), deleted(("b", "AccessDenied")))
+    caught = calls.fails(calls.store.delete_objects("b", tasks(b"a", b"\x01", b"b", b"\x02")))
+    assert isinstance(caught, BatchInDoubt)
+    assert caught.outcomes == [Outcome(204), None, Outcome(403, "AccessDenied", "m"), Outcome(204)]
+
+
+def test_a_refused_batch_does_not_take_back_an_odd_key_that_was_deleted() -> None:
+    calls = Calls(Answer(204, headers()), REVOKED)
+    outcomes = calls.runner.run(calls.store.delete_objects("b", tasks(b"a", b"\x01")))
+    assert [outcome.code for outcome in outcomes] == ["AccessDenied", None]
+    calls = Calls(RESET, REVOKED)
+    caught = calls.fails(calls.store.delete_objects("b", tasks(b"a", b"\x01")))
+    assert isinstance(caught, BatchInDoubt)
+    assert caught.outcomes == [Outcome(403, "AccessDenied", "because"), None]
+
+
+def test_a_batch_that_is_refused_as_a_whole_is_refused() -> None:
+    caught = Calls(REVOKED)
+    assert caught.fails(caught.store.delete_objects("b", tasks(b"a", b"b"))).code == "AccessDenied"
 
 
 def test_an_error_for_a_key_that_was_not_sent_leaves_all_in_doubt() -> None:

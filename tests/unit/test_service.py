@@ -183,7 +183,7 @@ def test_an_unknown_role_is_refused_like_a_forbidden_one(kit: Kit) -> None:
 
 
 def test_another_accounts_role_is_refused(kit: Kit) -> None:
-    with pytest.raises(InvalidField, match=r"^RoleArn: .*does not belong to the calling account"):
+    with pytest.raises(AccessRefused, match=r"^RoleArn: .*does not belong to the calling account"):
         kit.service.create(caller(), a_request(role_arn="arn:aws:iam::210987654321:role/batch"))
     assert kit.jobstore.unfinished() == []
 
@@ -388,6 +388,15 @@ def test_cos_also_takes_the_last_job_id_as_token(kit: Kit) -> None:
         kit.service.list(caller("cos"), token="00000000-0000-4000-8000-000000000000")
 
 
+def test_the_id_of_a_deleted_job_still_tells_where_its_page_ended_but_only_to_its_account(kit: Kit) -> None:
+    jobs_over_time(kit, "cos", 4)
+    whole = [job.id for job in kit.service.list(caller("cos")).jobs]
+    kit.service.delete(caller("cos"), whole[1])
+    assert [job.id for job in kit.service.list(caller("cos"), token=whole[1]).jobs] == whole[2:]
+    with pytest.raises(InvalidListToken):
+        kit.service.list(msgspec.structs.replace(STRANGER, dialect="cos"), token=whole[1])
+
+
 def test_forged_tokens_and_those_of_another_list_are_refused(kit: Kit) -> None:
     jobs_over_time(kit, "s3control", 3)
     token = kit.service.list(caller(), limit=1).next_token
@@ -412,6 +421,24 @@ def test_statuses_filter_and_finished_jobs_leave_after_ninety_days(kit: Kit) -> 
     assert {job.id for job in kit.service.list(caller()).jobs} == {finished.id, waiting.id}
     kit.clock.now += 1
     assert [job.id for job in kit.service.list(caller()).jobs] == [waiting.id]
+
+
+@pytest.mark.parametrize(("dialect", "listed"), [("s3control", ["late", "open"]), ("cos", ["open"])])
+def test_s3_lists_by_the_end_of_a_job_and_cos_by_its_creation(kit: Kit, dialect: Dialect, listed: list[str]) -> None:
+    jobs = {token: kit.a_job("Active", dialect, token=token) for token in ("early", "late", "open")}
+    day = 86_400_000
+    for token, now in (("early", NOW + 9 * day), ("late", NOW + 11 * day)):
+        kit.clock.now = now
+        kit.jobstore.commit(kit.epoch, [JobMoved(jobs[token].id, E.CANCEL_REQUESTED), JobMoved(jobs[token].id, E.REPORTED)])
+    kit.clock.now = NOW + 100 * day
+    assert sorted(job.token for job in kit.service.list(caller(dialect)).jobs) == listed
+
+
+def test_a_longer_retention_makes_the_s3_list_longer_and_the_cos_list_not(kit: Kit) -> None:
+    kit.a_job("Complete")
+    service = kit.new_service(list_days=200)
+    kit.clock.now += 150 * 86_400_000
+    assert (len(service.list(caller()).jobs), len(service.list(caller("cos")).jobs)) == (1, 0)
 
 
 def test_a_change_leaves_everything_else_of_a_job_as_it_was(kit: Kit) -> None:

@@ -1,14 +1,22 @@
 """The settings: what is accepted, what is refused and with which path, and where a value comes from."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from haulier.core.accounts import Credentials
 from haulier.core.errors import SettingsError
 from haulier.settings import Settings, load
 from haulier.settings.reader import Secret
 from haulier.settings.tables import Document
+from suites.test_driver import certificate
 
 GOOD = """
 [server]
@@ -229,6 +237,8 @@ BAD = {
         "store 'main' is the default already",
     ),
     "a bucket of two stores": (f'{GOOD}[stores.b]\nendpoint = "http://s"\nbuckets = ["*"]\n', "stores.b.buckets", "claimed by"),
+    "a copy limit of S3": ("[compat]\ns3_copy_5gb = true", "compat.s3_copy_5gb", "not usable in this version"),
+    "a copy limit of COS": ("[compat]\ncos_copy_5gb = true", "compat.cos_copy_5gb", "not usable in this version"),
     "a ray engine": (changed('"local"', '"ray"'), "engine.kind", "not usable in this version"),
     "a database elsewhere": (
         '[server]\ndatabase = "postgresql://u:p-SECRET@h/d"',
@@ -289,6 +299,10 @@ def test_an_empty_array_of_proxies_is_accepted(settings_of):
     assert settings_of("[server]\ntrusted_proxies = []").server.trusted_proxies == ()
 
 
+def test_copy_limits_that_are_off_are_accepted(settings_of):
+    assert not settings_of("[compat]\ns3_copy_5gb = false\ncos_copy_5gb = false").compat.s3_copy_5gb
+
+
 @pytest.mark.parametrize("listen", ["localhost:0", "[::1]:9444", "127.3.2.1:80"])
 def test_loopback_needs_no_tls(settings_of, listen):
     assert settings_of(f'[server]\nlisten = "{listen}"').server.listen == listen
@@ -296,11 +310,29 @@ def test_loopback_needs_no_tls(settings_of, listen):
 
 def test_listening_beyond_loopback_needs_tls_or_a_word(settings_of, tmp_path):
     assert settings_of('[server]\nlisten = "0.0.0.0:80"\nallow_plain_http = true').server.url == "http://127.0.0.1:80"
-    for name in ("cert.pem", "key.pem"):
-        (tmp_path / name).touch(0o600)
-    server = settings_of('[server]\nlisten = "[::]:443"\ntls_certificate = "cert.pem"\ntls_key = "key.pem"').server
-    assert server.tls_key == tmp_path / "key.pem"
+    pem, key = certificate(tmp_path)
+    server = settings_of(f'[server]\nlisten = "[::]:443"\ntls_certificate = "{pem.name}"\ntls_key = "{key.name}"').server
+    assert server.tls_key == key
     assert server.url == "https://[::1]:443"
+    assert server.url_at(5) == "https://[::1]:5"
+
+
+def test_a_certificate_must_be_one_and_go_with_its_key(settings_of, tmp_path):
+    def refused(pem: Path, key: Path) -> str:
+        with pytest.raises(SettingsError) as refusal:
+            settings_of(f'[server]\ntls_certificate = "{pem}"\ntls_key = "{key}"')
+        assert refusal.value.path == "server.tls_certificate"
+        return refusal.value.problem
+
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    (pem, key), (_, other_key) = certificate(tmp_path / "one"), certificate(tmp_path / "other")
+    locked = tmp_path / "locked.pem"
+    private = load_pem_private_key(key.read_bytes(), None)
+    locked.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hidden")))
+    assert "key values mismatch" in refused(pem, other_key)
+    assert "is no usable pair" in refused(key, key)
+    assert "without a password" in refused(pem, locked)
 
 
 # -- the environment -------------------------------------------------------------------------------------------------------------
@@ -365,6 +397,9 @@ def test_paths_of_the_environment_begin_at_the_working_directory(settings_of, tm
         ("HAULIER_ENGINE__RUNERS", "2", "engine.runers", "unknown key (from HAULIER_ENGINE__RUNERS); did you mean 'runners'?"),
         ("HAULIER_ENGIN__RUNNERS", "2", "engin", "did you mean 'engine'?"),
         ("HAULIER_ENGINE__RUNNERS", "two", "engine.runners", "must be a whole number, not 'two'"),
+        ("HAULIER_ENGINE__RUNNERS", "\u0663", "engine.runners", "must be a whole number"),
+        ("HAULIER_ENGINE__RUNNERS", "1_0", "engine.runners", "must be a whole number"),
+        ("HAULIER_STORES__MAIN__REQUESTS_PER_SECOND", "nan", "stores.main.requests_per_second", "must be a number"),
         ("HAULIER_STORES__MAIN__DEFAULT", "1", "stores.main.default", "must be true or false, not '1'"),
         ("HAULIER_STORES__MAIN__BUCKETS", "[1", "stores.main.buckets", "neither a JSON array nor names"),
         ("HAULIER_STORES__MAIN", "x", "stores", "name a key in it"),

@@ -98,3 +98,12 @@ def test_a_pace_spreads_requests_and_allows_a_tenth_of_a_second_at_once() -> Non
     assert waits[:10] == [0.0] * 10
     assert waits[29] == pytest.approx(0.2)
     assert pace.take(10.0) == 0.0
+
+
+def test_a_tasks_share_of_the_window_is_what_all_that_run_can_have() -> None:
+    throttle = Throttle(VirtualClock(), 12)
+    assert throttle.share() == 12
+    throttle.acquired(5)
+    assert throttle.share() == 2
+    throttle.acquired(20)
+    assert throttle.share() == 1

@@ -8,6 +8,7 @@ import pytest
 
 from haulier.core.accounts import Credentials, Role
 from haulier.core.chunk import Attempt, Segment
+from haulier.core.effects import HashedFile
 from haulier.core.errors import JobFailure, StoreError
 from haulier.core.job import Manifest, ObjectName, Placement, Report
 from haulier.core.placement import Resolver, Store
@@ -233,6 +234,29 @@ def test_a_report_written_again_gives_the_same_bytes_under_the_same_names(room):
     room.report(brief, chunks)
     assert {key: room.body("lists", key) for key in room.keys("lists")} == first
     assert len(room.objects.log) == writes, "what is there already is not written again"
+
+
+def test_report_files_come_to_the_store_with_their_digests(room, monkeypatch):
+    bodies = {}
+    put_object = room.objects.put_object
+
+    def put(bucket, key, body, **options):
+        bodies[key] = body
+        if isinstance(body, HashedFile):
+            data = body.path.read_bytes()
+            assert body.size == len(data)
+            assert (body.sha256, body.md5) == (hashlib.sha256(data).hexdigest(), hashlib.md5(data).hexdigest())
+        return put_object(bucket, key, body, **options)
+
+    brief = a_brief(room, "photos,a\nphotos,b\n")
+    chunks = sealed(room, room.prepare(brief), failed={1})
+    monkeypatch.setattr(room.objects, "put_object", put)
+    room.report(brief, chunks)
+    assert {key.rpartition(b".")[2]: type(body) for key, body in bodies.items()} == {
+        b"csv": HashedFile,
+        b"json": bytes,
+        b"md5": bytes,
+    }
 
 
 def test_a_crash_between_two_report_files_leaves_no_manifest_and_is_made_good(room, monkeypatch):

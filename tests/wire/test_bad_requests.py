@@ -119,8 +119,19 @@ BAD_COS: list[tuple[str, str | bytes, int, str, str]] = [
         "an unknown column",
         a_body(manifest=MANIFEST.replace(">Key<", ">Size<")),
         400,
-        "InvalidArgument",
+        "MalformedXML",
         "Manifest.Spec.Fields[1]",
+    ),
+    ("no manifest and a bad value", a_body(manifest="", priority="high"), 400, "MalformedXML", "Manifest"),
+    ("a bad column and a bad value", a_body(manifest=NO_COLUMN, priority="-1"), 400, "MalformedXML", "Manifest.Spec.Fields[1]"),
+    ("options", a_body(extra="<Options><MaxTasks>1</MaxTasks></Options>"), 400, "InvalidRequest", "Options"),
+    ("empty options", a_body(extra="<Options/>"), 400, "InvalidRequest", "Options"),
+    (
+        "a bucket of another APPID under ours",
+        a_body(report=REPORT.replace("-1250000000<", "-1259999999<")),
+        400,
+        "InvalidArgument",
+        "Report.Bucket",
     ),
     ("no Key column", a_body(manifest=MANIFEST.replace(">Key<", ">Ignore<")), 400, "MalformedXML", "Manifest.Spec.Fields"),
     ("an unknown scope", a_body(report=REPORT.replace("AllTasks", "Some")), 400, "InvalidArgument", "Report.ReportScope"),
@@ -145,7 +156,7 @@ BAD_COS: list[tuple[str, str | bytes, int, str, str]] = [
         "InvalidArgument",
         "Manifest.Location.ObjectArn",
     ),
-    ("a foreign role", a_body().replace("uin/100000000001", "uin/100000000002"), 400, "InvalidArgument", "RoleArn"),
+    ("a foreign role", a_body().replace("uin/100000000001", "uin/100000000002"), 403, "AccessDenied", "RoleArn"),
     ("no role name", a_body().replace("roleName/batch", "batch"), 400, "InvalidArgument", "RoleArn"),
     ("a role that is not there", a_body().replace("roleName/batch", "roleName/x"), 403, "AccessDenied", "PassRole"),
     (
@@ -236,9 +247,17 @@ BAD_S3: list[tuple[str, str | bytes, int, str, str]] = [
         "BadRequestException",
         "Report.Prefix",
     ),
-    ("a huge priority", s3_body(Priority="<Priority>99999999999</Priority>"), 400, "BadRequestException", "Priority"),
+    (
+        "a huge priority",
+        s3_body(Priority="<Priority>99999999999</Priority>"),
+        400,
+        "BadRequestException",
+        "is not between 0 and 2147483647",
+    ),
     ("no ARN", s3_body(RoleArn="<RoleArn>not an arn</RoleArn>"), 400, "BadRequestException", "RoleArn"),
-    ("a foreign role", s3_body(RoleArn=S3_ROLE.replace("1234", "9999")), 400, "BadRequestException", "RoleArn"),
+    ("a foreign role", s3_body(RoleArn=S3_ROLE.replace("1234", "9999")), 403, "AccessDenied", "RoleArn"),
+    ("options", s3_body(Options="<Options><Guards/></Options>"), 400, "BadRequestException", "Options: is part of the protocol"),
+    ("empty options", s3_body(Options="<Options/>"), 400, "BadRequestException", "Options: is part of the protocol"),
     ("a role that is not there", s3_body(RoleArn=S3_ROLE.replace("batch", "x")), 403, "AccessDenied", "PassRole"),
     ("no Bucket column", s3_body(Manifest=S3_MANIFEST.replace(">Bucket<", ">Ignore<")), 400, "BadRequestException", "Fields"),
 ]
@@ -323,7 +342,15 @@ def test_cos_answers_what_cannot_be_found_or_understood(
     ("method", "target", "status", "code"),
     [
         ("GET", "/v20180820/jobs/", 400, "BadRequestException"),
-        ("GET", "/v20180820/jobs/x", 400, "NotFoundException"),
+        ("GET", "/v20180820/jobs/abcd", 400, "BadRequestException"),
+        ("GET", "/v20180820/jobs/abcde", 400, "NotFoundException"),
+        ("GET", f"/v20180820/jobs/{NO_ID}0", 400, "BadRequestException"),
+        ("GET", "/v20180820/jobs/a%20b!!!", 400, "BadRequestException"),
+        ("DELETE", "/v20180820/jobs/abc/tagging", 400, "BadRequestException"),
+        ("GET", "/v20180820/jobs?nextToken=abc", 400, "InvalidNextTokenException"),
+        ("GET", "/v20180820/jobs?nextToken=", 400, "InvalidNextTokenException"),
+        ("GET", "/v20180820/jobs?nextToken=a%7Cb", 400, "InvalidNextTokenException"),
+        ("GET", f"/v20180820/jobs?nextToken={'a' * 1025}", 400, "InvalidNextTokenException"),
         ("GET", "/v20180820/jobs%2Fx", 400, "InvalidURI"),
         ("GET", "/v20180820/other", 400, "InvalidURI"),
         ("GET", "/elsewhere", 400, "InvalidURI"),
@@ -403,6 +430,17 @@ def test_an_expired_cos_signature_is_told_in_tencents_words(served: Serving) -> 
 )
 def test_s3_lets_nobody_in_who_may_not(served: Serving, changes: dict[str, Any], status: int, code: str) -> None:
     assert s3_refusal(send_s3(served, "POST", "/v20180820/jobs", s3_body(), **changes))[:2] == (status, code)
+
+
+@pytest.mark.parametrize("target", ["/v20180820/other", "/v20180820/jobs/", "/jobs/x/y", "/jobs//status"])
+def test_who_did_not_sign_is_not_told_what_is_where(served: Serving, target: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    try:
+        connection.request("PATCH", target)
+        answer = connection.getresponse()
+        assert (answer.status, b"<Code>AccessDenied</Code>" in answer.read()) == (403, True)
+    finally:
+        connection.close()
 
 
 def test_an_escaped_slash_is_routed_on_cos_as_it_is_signed(served: Serving) -> None:

@@ -70,8 +70,8 @@ def finish(running: Running, operation: Copy | Delete | PutTagging, tasks: list[
     "shares",
     [
         {faulty_s3.SLOW_DOWN: 0.3},
-        {faulty_s3.ERROR_IN_200: 0.1, faulty_s3.EMPTY_200: 0.1, faulty_s3.CUT_200: 0.1},
-        {faulty_s3.RESET_BEFORE: 0.1, faulty_s3.RESET_AFTER: 0.1, faulty_s3.HALF_ANSWER: 0.1},
+        {faulty_s3.ERROR_IN_200: 0.05, faulty_s3.EMPTY_200: 0.05, faulty_s3.CUT_200: 0.05},
+        {faulty_s3.RESET_BEFORE: 0.05, faulty_s3.RESET_AFTER: 0.05, faulty_s3.HALF_ANSWER: 0.05},
         {faulty_s3.ERROR_500: 0.2, faulty_s3.CHUNKED: 0.2, faulty_s3.CLOSE: 0.2, faulty_s3.CONTINUE_100: 0.2},
     ],
     ids=", ".join,
@@ -85,6 +85,41 @@ def test_every_copy_ends_well_and_is_there(server: FaultyS3, running: Running, s
         b"new/key/%d" % row: b"%d" % row for row in range(COUNT)
     }
     assert len(server.requests) <= 2 * COUNT
+
+
+def test_a_copy_whose_answer_is_lost_leaves_one_version(server: FaultyS3, running: Running) -> None:
+    tasks = fill(server, running)
+    kinds = (faulty_s3.RESET_BEFORE, faulty_s3.RESET_AFTER, faulty_s3.CLOSE, faulty_s3.EMPTY_200, faulty_s3.ERROR_IN_200)
+    server.share(14, dict.fromkeys(kinds, 0.05))
+    outcomes = finish(running, Copy(target_bucket="kept", dialect="s3control"), tasks, connect(server))
+    assert set(outcomes) == {Outcome(200, None, "Successful")}
+    assert Counter(len(versions) for versions in server.store.buckets["kept"].values()) == {1: COUNT}
+
+
+@pytest.mark.parametrize("fault", [faulty_s3.RESET_AFTER, faulty_s3.CUT_200, faulty_s3.ERROR_IN_200, faulty_s3.HALF_ANSWER])
+def test_a_copy_in_place_whose_answer_is_lost_is_not_repeated(server: FaultyS3, running: Running, fault: str) -> None:
+    (task,) = fill(server, running, "kept", count=1)
+    store = connect(server)
+    operation = Copy(target_bucket="kept", dialect="s3control", storage_class="GLACIER")
+    server.plan(Fault(fault))
+    assert finish(running, operation, [task], store) == [Outcome(200, None, "Successful")]
+    assert server.effects == [("copy", "kept", task.key)]
+    assert [seen.method for seen in server.requests] == ["PUT", "HEAD"]
+
+
+def test_a_batch_of_unknown_fate_keeps_to_the_limit_of_the_store(server: FaultyS3, running: Running) -> None:
+    tasks = fill(server, running, count=12)
+    throttle = Throttle(SystemClock(), 6)
+    throttle.acquired(2)  # this batch, and another task
+    store = connect(server, throttle)
+    server.plan(Fault(faulty_s3.RESET_BEFORE), *[Fault(faulty_s3.HOLD)] * 3)
+    future = running.driver.submit(Delete().apply_batch(tasks, store))
+    server.wait_for(lambda s: s.held == 3)
+    running.do(store.head_object("src", tasks[0].key))  # whatever else was begun has reached the server before it
+    assert len(server.requests) == 1 + 3 + 1
+    server.release()
+    assert {outcome.status for outcome in future.result(20)} == {204}
+    assert Counter(server.effects) == Counter(("delete", "src", task.key) for task in tasks)
 
 
 def test_a_delete_whose_answer_is_lost_leaves_one_marker(server: FaultyS3, running: Running) -> None:

@@ -279,6 +279,20 @@ def test_without_keys_access_is_refused_before_anything_is_sent(haulier, server,
     assert "no keys to sign with" in err
 
 
+@pytest.mark.parametrize("job_id", ["abc", "../x", "no such job", "x" * 37, "jobé-1"])
+@pytest.mark.parametrize("command", ["get", "watch", "confirm", "cancel"])
+def test_what_can_be_no_id_is_not_found_and_not_asked_for(haulier, server, command, job_id):
+    code, out, err = haulier("job", command, job_id)
+    assert (code, out, server.asked) == (5, "", [])
+    assert "there is no job" in err
+
+
+def test_an_empty_reason_is_none(haulier, server):
+    server.answer(updated("Cancelled"))
+    assert haulier("job", "cancel", JOB, "--reason", "")[0] == 0
+    assert server.asked[0].query == {"requestedJobStatus": ["Cancelled"]}
+
+
 @pytest.mark.parametrize(
     ("words", "gone", "message"),
     [
@@ -292,7 +306,7 @@ def test_without_keys_access_is_refused_before_anything_is_sent(haulier, server,
         (("job", "list", "-o", "yaml"), None, 'Invalid value "yaml"'),
         (("job", "list", "--config", "/nowhere.toml"), None, "cannot read /nowhere.toml"),
         (("job", "watch", JOB, "--interval", "0"), None, "--interval must be above 0"),
-        (("job", "get", "abc"), None, "Invalid length for parameter JobId"),
+        (("job", "cancel", JOB, "--reason", "é" * 129), None, "--reason has 258 bytes in UTF-8; it may have 256"),
         (("job", "get"), None, "requires an argument"),
         (("job", "gte", JOB), None, 'Did you mean "get"?'),
         (("--nonsense",), None, "--nonsense"),

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -87,6 +88,17 @@ def test_what_cannot_be_stored_is_told_as_each_wire_tells_it(
     answer = served.cos().send("POST", "/jobs", a_body())
     assert (answer.status, answer.text("Code")) == cos
     assert s3_refusal(send_s3(served, "POST", "/v20180820/jobs", s3_body()))[:2] == s3
+
+
+@pytest.mark.parametrize(("target", "code"), [("/jobs", b"XMLSizeLimit"), ("/v20180820/jobs", b"BadRequestException")])
+def test_who_asks_before_sending_too_much_is_told_at_once(served: Serving, target: str, code: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        head = f"POST {target} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {(1 << 20) + 1}\r\n\r\n"
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in answer
+    assert code in answer
 
 
 def test_a_body_that_is_too_large_ends_the_connection(served: Serving) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from haulier.api.scalars import Unreadable
 from haulier.api.shapes import Member, Shape
 from haulier.api.xmltree import unwritable
 from haulier.core.errors import InvalidField, MalformedDocument, NotImplementedHere
@@ -12,6 +13,15 @@ def check(shape: Shape, value: Mapping[str, Any]) -> None:
     """Raises MalformedDocument for what is missing, InvalidField for what is not allowed, each naming the path."""
     _presence(shape, value, "")
     _values(shape, value, "")
+
+
+def readable(value: Any) -> None:
+    """Raises the InvalidField of the first text that is no value of its type."""
+    if isinstance(value, Unreadable):
+        raise value.error
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            readable(part)
 
 
 def _join(path: str, member: Member) -> str:
@@ -34,6 +44,8 @@ def _presence(shape: Shape, value: Any, path: str) -> None:
         for name, part in value.items():
             member = shape.members[name]
             _presence(member.shape, part, _join(path, member))
+    elif shape.structural and value not in shape.enum:
+        raise MalformedDocument(path, f"{str(value)[:80]!r} is not one of {', '.join(shape.enum)}")
 
 
 def _required(shape: Shape, value: Mapping[str, Any], path: str) -> None:
@@ -47,6 +59,8 @@ def _required(shape: Shape, value: Mapping[str, Any], path: str) -> None:
 
 
 def _values(shape: Shape, value: Any, path: str) -> None:
+    if isinstance(value, Unreadable):
+        raise value.error
     if shape.kind == "structure":
         if not _switched_off(shape, value):
             for name, part in value.items():
@@ -74,8 +88,8 @@ def _bounds(shape: Shape, number: int, path: str, of_what: str) -> None:
     below = shape.least is not None and number < shape.least
     if below or (shape.most is not None and number > shape.most):
         what = f"{number} {of_what}".rstrip()
-        right = f"at least {shape.least}" if shape.most is None else f"{shape.least or 0} to {shape.most}"
-        raise InvalidField(path, f"{what} is out of range; allowed are {right}")
+        right = f"at least {shape.least}" if shape.most is None else f"between {shape.least or 0} and {shape.most}"
+        raise InvalidField(path, f"{what} is not {right}")
 
 
 def _string(shape: Shape, value: str, path: str) -> None:

@@ -221,6 +221,18 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         return STATUS_LINE[refused.status] + lines + b"\r\n" + body
 
 
+def check_announced(scope: MutableMapping[str, Any], most: int) -> None:
+    """Raises DocumentTooLarge for a client that waits for `100 Continue` to send more than `most` bytes.
+
+    To be called before the first `receive`, which tells it to go on. One that sends without waiting reads no answer meanwhile:
+    its body is read up to the limit.
+    """
+    headers = dict(scope["headers"])
+    waits = headers.get(b"expect", b"").strip(b" \t").lower() == b"100-continue"
+    if waits and int(headers.get(b"content-length", b"0")) > most:  # the parser has let only digits pass
+        raise DocumentTooLarge(f"the body is larger than {most:,} bytes")
+
+
 async def read_body(receive: Receive, most: int = BODY_BYTES_MAX) -> bytes:
     """The whole body. Raises DocumentTooLarge as soon as it is longer than `most` bytes, ClientDisconnect when the rest will not
     come."""

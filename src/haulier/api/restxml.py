@@ -43,7 +43,6 @@ __all__ = [
     "Sent",
     "UnwritableText",
     "document",
-    "serialize_element",
 ]
 
 KEPT: Final = frozenset({"Manifest", "ManifestGenerator", "Operation", "Report"})
@@ -92,6 +91,18 @@ class Model:
 
     def parse_with_echo(self, operation_name: str, body: bytes) -> tuple[dict[str, Any], dict[str, EchoNode]]:
         """As `parse`, and beside it the elements of `KEPT` exactly as sent."""
+        value, echo = self._read(operation_name, body)
+        checks.readable(value)
+        return value, echo
+
+    def checked(self, operation_name: str, body: bytes) -> tuple[dict[str, Any], dict[str, EchoNode]]:
+        """`parse_with_echo` and `check` in one: form and presence of the whole document before any value of it."""
+        value, echo = self._read(operation_name, body)
+        self.check(operation_name, value)
+        return value, echo
+
+    def _read(self, operation_name: str, body: bytes) -> tuple[dict[str, Any], dict[str, EchoNode]]:
+        """Members, with `Unreadable` for text that is no value, and echo."""
         operation = self.operations[operation_name]
         if operation.input_root is None:
             return {}, {}
@@ -155,7 +166,10 @@ class Model:
             return self._entries(shape, element.children, path, strict=strict)
         if element.children:
             raise MalformedDocument(_join(path, element.children[0].tag), "elements stand where only text may stand")
-        return scalars.parse(shape, element.text, path)
+        try:
+            return scalars.parse(shape, element.text, path)
+        except InvalidField as error:
+            return scalars.Unreadable(error)
 
     def _structure(self, shape: Shape, element: Element, path: str, *, strict: bool) -> dict[str, Any]:
         _refuse_text(element, path)
@@ -290,13 +304,6 @@ class Model:
     def _iso(self, milliseconds: int) -> str:
         moment = (_EPOCH + timedelta(milliseconds=milliseconds)).replace(tzinfo=None)
         return moment.isoformat(timespec="seconds" if self._whole_seconds else "milliseconds") + "Z"
-
-
-def serialize_element(node: EchoNode) -> str:
-    """An element as it was sent, as XML text."""
-    out: list[str] = []
-    write_node(out, node)
-    return "".join(out)
 
 
 def _json(name: str) -> Any:

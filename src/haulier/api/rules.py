@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from haulier import operations
-from haulier.core.errors import InvalidField
+from haulier.core.errors import InvalidField, NotImplementedHere
 from haulier.core.job import Dialect, Job, OperationSpec
 from haulier.core.lifecycle import JobStatus
 
@@ -27,6 +27,12 @@ def shown_reason(text: str) -> str:
     """A failure's reason as both wires show it: at most 256 bytes, cut between characters. The full text is in the job."""
     raw = text.encode("utf-8", "replace")
     return raw[:FAILURE_REASON_BYTES_MAX].decode("utf-8", "ignore")
+
+
+def without_options(request: Mapping[str, Any]) -> None:
+    """Raises NotImplementedHere for job-level Options (decisions §2): guards and limits that were not heeded would do harm."""
+    if "Options" in request:
+        raise NotImplementedHere("Options")
 
 
 def csv_fields(fields: Sequence[str] | None, path: str) -> tuple[str, ...]:

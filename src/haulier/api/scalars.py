@@ -8,7 +8,7 @@ from haulier.api.shapes import Shape
 from haulier.core.errors import InvalidField, NotImplementedHere
 
 _BLANK: Final = " \t\r\n"
-_DIGITS: Final = {"integer": re.compile(r"(-?)[0-9]{1,10}"), "long": re.compile(r"(-?)[0-9]{1,19}")}
+_DIGITS: Final = re.compile(r"(-?)[0-9]{1,40}")
 _LARGEST: Final = {"integer": 2**31 - 1, "long": 2**63 - 1}
 _UNIX: Final = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
 _ISO: Final = re.compile(
@@ -17,12 +17,19 @@ _ISO: Final = re.compile(
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Unreadable:
+    """Stands for text that is no value of its type, while what goes before it is looked at (cos-batch.md §2.1, order)."""
+
+    def __init__(self, error: InvalidField) -> None:
+        self.error = error
+
+
 def parse(shape: Shape, text: str, path: str) -> Any:
     """The value that the text stands for. Raises InvalidField naming `path`, NotImplementedHere for kinds of newer models."""
     if shape.kind == "string":
         return text.strip(_BLANK) if shape.trim else text
     trimmed = text.strip(_BLANK)
-    if shape.kind in _DIGITS:
+    if shape.kind in _LARGEST:
         return _integer(shape, trimmed, path)
     if shape.kind == "boolean":
         return _boolean(trimmed, path)
@@ -33,21 +40,15 @@ def parse(shape: Shape, text: str, path: str) -> Any:
 
 
 def _integer(shape: Shape, text: str, path: str) -> int:
-    found = _DIGITS[shape.kind].fullmatch(text)
-    signed_allowed = shape.least is None or shape.least < 0
-    if found is None or (found[1] and not signed_allowed):
-        raise InvalidField(path, f"{text[:40]!r} is not a whole number{_range(shape)}")
+    largest = _LARGEST[shape.kind]
+    least, most = -largest if shape.least is None else shape.least, largest if shape.most is None else shape.most
+    found = _DIGITS.fullmatch(text)
+    if found is None:
+        raise InvalidField(path, f"{text[:40]!r} is not a whole number between {least} and {most}")
     value = int(text)
-    if abs(value) > _LARGEST[shape.kind]:
-        raise InvalidField(path, f"{text!r} is too large{_range(shape)}")
+    if abs(value) > largest or (found[1] and least >= 0):
+        raise InvalidField(path, f"{text!r} is not between {least} and {most}")
     return value
-
-
-def _range(shape: Shape) -> str:
-    least, most = shape.least, shape.most
-    if least is not None and most is not None:
-        return f" from {least} to {most}"
-    return f" from {least}" if least is not None else ""
 
 
 def _boolean(text: str, path: str) -> bool:

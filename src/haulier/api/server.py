@@ -4,7 +4,7 @@ What must be checked below ASGI (raw target, Host, header limits, deadlines) is 
 Date and Server headers off: every answer here carries its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -14,12 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from haulier.api.auth import Authenticator
 from haulier.api.cos.routes import CosWire
-from haulier.api.http import raw_request, read_body
+from haulier.api.http import check_announced, raw_request, read_body
 from haulier.api.s3control.routes import ROOT as S3_ROOT
 from haulier.api.s3control.routes import S3ControlWire
 from haulier.api.wire import Reply, Wire
@@ -34,12 +34,11 @@ def create_app(
     authenticator: Authenticator,
     *,
     ready: Callable[[], bool | str],
-    body_bytes_max: int = BODY_BYTES_MAX,
-    routes: Sequence[BaseRoute] = (),
+    body_bytes_max: Callable[[], int] = lambda: BODY_BYTES_MAX,
 ) -> ASGIApp:
     """The app. `ready()` says True, or False or the reason why this process can do no work now; it must not block.
 
-    `routes` are further ones, tried before the wires; a body may have `body_bytes_max` bytes.
+    A body may have `body_bytes_max()` bytes; it is asked for every request.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -52,7 +51,7 @@ def create_app(
         return JSONResponse({"ready": False, "reason": state or "not ready"}, 503)
 
     wires = _Wires(service, authenticator, body_bytes_max)
-    app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), *routes, Mount("/", app=wires)])
+    app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app=wires)])
     return _Dated(app, service.clock)
 
 
@@ -78,7 +77,7 @@ _NOT_FOUND: Final = PlainTextResponse("There is nothing here: COS Batch is at /j
 class _Wires:
     """Gives a request to the wire it was written for."""
 
-    def __init__(self, service: Service, authenticator: Authenticator, body_bytes_max: int) -> None:
+    def __init__(self, service: Service, authenticator: Authenticator, body_bytes_max: Callable[[], int]) -> None:
         self._s3 = S3ControlWire(service, authenticator)
         self._cos = CosWire(service, authenticator)
         self._body_bytes_max = body_bytes_max
@@ -88,8 +87,10 @@ class _Wires:
         if wire is None:
             await _NOT_FOUND(scope, receive, send)
             return
+        most = self._body_bytes_max()
         try:
-            body = await read_body(receive, self._body_bytes_max)
+            check_announced(scope, most)
+            body = await read_body(receive, most)
         except ClientDisconnect:
             return
         except DocumentTooLarge as error:

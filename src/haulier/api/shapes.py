@@ -7,6 +7,7 @@ Beside botocore's own traits our models and overlays may use these:
 * `separator` (query member): a list may also come in one parameter, cut at this character.
 * `trim` (string): white space around the value does not count.
 * `lengthIn: characters` (string): min and max count characters; without it they count UTF-8 bytes.
+* `structural` (string): a value outside the enum is a fault of the document's structure, not of a value.
 * `uncheckedUnless` (structure): names a boolean member; while that is false the other members are neither required nor checked.
 """
 
@@ -42,6 +43,7 @@ class Shape:
     characters: bool = False
     enum: tuple[str, ...] = ()
     trim: bool = False
+    structural: bool = False
     pattern: re.Pattern[str] | None = None
     pattern_problem: str | None = None
     """Why the pattern cannot be checked: such a field is refused, not let through."""
@@ -110,6 +112,7 @@ class Shapes:
         shape.characters = definition.get("lengthIn") == "characters"
         shape.enum = tuple(definition.get("enum", ()))
         shape.trim = definition.get("trim", False) or bool(shape.enum)
+        shape.structural = definition.get("structural", False)
         shape.unix_seconds = definition.get("timestampFormat") == "unixTimestamp"
         if "pattern" in definition:
             try:

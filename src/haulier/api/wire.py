@@ -1,4 +1,4 @@
-"""One way through for every request of a wire: route, authenticate, authorise, validate, act, answer; one way out for errors.
+"""One way through for every request of a wire: authenticate, route, authorise, validate, act, answer; one way out for errors.
 
 A wire is a table of routes, a table of errors and its own headers; the dialects' `routes.py` fill it in. Everything here is
 synchronous and runs in a worker thread; `server.py` does the reading and writing.
@@ -133,6 +133,9 @@ class Wire(ABC):
     def parts(self, request: RawRequest) -> tuple[str, ...]:
         """The path as routed: its parts behind the dialect's root. Raises UnknownPath."""
 
+    def check_job_id(self, job_id: str) -> None:  # noqa: B027 - a wire may have no rule of its own
+        """Raises InvalidField where the wire has a form for job ids that this is not."""
+
     @abstractmethod
     def authenticate(self, request: RawRequest) -> Caller:
         """Who signed the request. Raises AccessRefused and its kin."""
@@ -154,10 +157,12 @@ class Wire(ABC):
         ids = self.new_ids()
         operation: str | None = None
         try:
+            caller = self.authenticate(request)
             route, job_id = self._route(request)
             operation = route.operation
-            caller = self.authenticate(request)
             self.service.authorise(caller, route.call)
+            if job_id:
+                self.check_job_id(job_id)
             reply = route.handle(Asked(caller, job_id, query_text(request), request.body))
         except Exception as error:  # noqa: BLE001 - whatever happens, the client gets the wire's own error
             return self._refusal(request, operation, error, ids)

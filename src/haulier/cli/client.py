@@ -1,6 +1,7 @@
 """The way to a server: which endpoint, account and keys, and S3 Batch over botocore's client with errors in plain words."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from haulier.cli.exits import CommandFailed, Exit
 
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 _NOT_FOUND: Final = frozenset({"NotFoundException", "NoSuchJob", "NoSuchJobException"})
+_JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{5,36}")
 _PAGE_JOBS: Final = 1_000
 _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 30
@@ -61,13 +63,15 @@ class Jobs:
 
     def get(self, job_id: str) -> dict[str, Any]:
         """The job's description."""
+        _check_job_id(job_id)
         with _in_plain_words(self.endpoint):
             job: dict[str, Any] = self._client.describe_job(JobId=job_id)["Job"]
         return job
 
     def request(self, job_id: str, status: str, reason: str | None = None) -> dict[str, Any]:
         """Ask for `Ready` or `Cancelled`; the answer's JobId, Status and StatusUpdateReason."""
-        more = {} if reason is None else {"StatusUpdateReason": reason}
+        _check_job_id(job_id)
+        more = {"StatusUpdateReason": reason} if reason else {}
         with _in_plain_words(self.endpoint):
             answer: dict[str, Any] = self._client.update_job_status(JobId=job_id, RequestedJobStatus=status, **more)
         answer.pop("ResponseMetadata", None)
@@ -128,6 +132,12 @@ def _settings(path: Path, account_id: str | None) -> dict[str, str]:
                 return keys if settings.server.port == 0 else {**keys, "endpoint": settings.server.url}
     which = "with an aws_account_id" if account_id is None else f"with aws_account_id {account_id!r}"
     raise CommandFailed(Exit.USAGE, f"{path} has no account {which} and an admin user")
+
+
+def _check_job_id(job_id: str) -> None:
+    # Left to botocore and the server, this would be wrong usage for some ids and a refused request for others.
+    if not _JOB_ID.fullmatch(job_id):
+        raise CommandFailed(Exit.NOT_FOUND, f"there is no job {job_id!r}: an id has 5 to 36 letters, digits, - and _")
 
 
 def _check_endpoint(endpoint: str) -> None:

@@ -15,6 +15,7 @@ from haulier.core.lifecycle import JobStatus
 app = App(name="job", help="Look at jobs, wait for them, confirm and cancel them.")
 
 _UNREACHABLE_SECONDS_MAX: Final = 120.0
+_REASON_BYTES_MAX: Final = 256
 _HERE: Final = Connection()
 
 OutputOption = Annotated[Output, Parameter(name=("--output", "-o"))]
@@ -147,10 +148,12 @@ def cancel(job_id: JobId, /, *, reason: str | None = None, output: OutputOption 
     job_id
         The job's id.
     reason
-        Kept with the job, up to 256 characters.
+        Kept with the job, up to 256 bytes in UTF-8.
     output
         How to print the answer: a line, JSON as the API has it, or the id only.
     """
+    if reason and (size := len(reason.encode("utf-8", "surrogateescape"))) > _REASON_BYTES_MAX:
+        raise CommandFailed(Exit.USAGE, f"--reason has {size} bytes in UTF-8; it may have {_REASON_BYTES_MAX}")
     with jobs(connection) as server:
         answer = server.request(job_id, "Cancelled", reason)
     _say(answer, output)

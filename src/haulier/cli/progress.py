@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -32,6 +32,8 @@ class State:
     """0 = not known yet."""
     succeeded: int
     failed: int
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Failed tasks by code, where the server tells (Haulier does, AWS does not)."""
 
     @property
     def executed(self) -> int:
@@ -48,6 +50,7 @@ class State:
             counts.get("TotalNumberOfTasks") or 0,
             counts.get("NumberOfTasksSucceeded") or 0,
             counts.get("NumberOfTasksFailed") or 0,
+            counts.get("FailuresByCode") or {},
         )
 
 
@@ -88,7 +91,8 @@ def text(state: State, rate: float | None, now: datetime) -> str:
             seconds = math.ceil((state.total - state.executed) / rate)
             parts.append(f"{duration(seconds)} left, ends {_clock(now, seconds)}")
     if state.failed:
-        parts.append(f"{state.failed:,} failed")
+        codes = ", ".join(f"{count:,} {code}" for code, count in sorted(state.failures.items(), key=lambda item: -item[1]))
+        parts.append(f"{state.failed:,} failed" + (f" ({codes})" if codes else ""))
     return ", ".join(parts)
 
 

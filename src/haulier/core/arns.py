@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from haulier.core.accounts import Account
-from haulier.core.errors import InvalidField
+from haulier.core.errors import AccessRefused, InvalidField
 
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
@@ -38,8 +38,10 @@ def cos_resource(text: str, path: str) -> Resource:
         raise InvalidField(path, f"{text!r} is not a COS resource (qcs::cos:region:uid/APPID:bucket-APPID/key)")
     bucket, slash, key = parts[5].partition("/")
     _check_bucket(bucket, text, path)
-    appid = parts[4].removeprefix("uid/") or _appid_of(bucket)
-    return Resource(bucket, key if slash else None, parts[3] or None, appid)
+    named, own = parts[4].removeprefix("uid/"), _appid_of(bucket)
+    if named and own is not None and named != own:
+        raise InvalidField(path, f"{text!r} names APPID {named}, but the bucket is that of APPID {own}")
+    return Resource(bucket, key if slash else None, parts[3] or None, named or own)
 
 
 def _appid_of(bucket: str) -> str | None:
@@ -53,8 +55,9 @@ def _check_bucket(bucket: str, text: str, path: str) -> None:
 
 
 def role_name(text: str, account: Account, path: str) -> str:
-    """The role's name in the caller's account, from either cloud's form. Raises InvalidField naming `path`.
+    """The role's name in the caller's account, from either cloud's form.
 
+    Raises InvalidField naming `path` for what is no role's name, AccessRefused for the role of another account.
     `arn:aws:iam::123456789012:role/batch` and `qcs::cam::uin/100000000001:roleName/batch` are one role.
     """
     if text.startswith("qcs:"):
@@ -69,10 +72,10 @@ def role_name(text: str, account: Account, path: str) -> str:
 
 
 def _owned(text: str, owner: str, own: str | None, name: str, path: str) -> str:
-    if own is None or owner != own:
-        raise InvalidField(path, f"{text!r} does not belong to the calling account")
-    if not name:
-        raise InvalidField(path, f"{text!r} names no role")
+    if not name or not (owner.isascii() and owner.isdigit()):
+        raise InvalidField(path, f"{text!r} names no {'account' if name else 'role'}")
+    if owner != own:
+        raise AccessRefused(f"{path}: {text!r} does not belong to the calling account.")
     return name
 
 

@@ -27,6 +27,17 @@ class FileBody:
         self.size = size
 
 
+class HashedFile(FileBody):
+    """A file and its digests, in hexadecimal: made by the caller, on a thread that may wait for the disk."""
+
+    __slots__ = ("md5", "sha256")
+
+    def __init__(self, path: Path, size: int, *, sha256: str, md5: str) -> None:
+        super().__init__(path, size)
+        self.sha256 = sha256
+        self.md5 = md5
+
+
 class Request:
     """One signed HTTP request, ready to send; awaiting it gives an `Answer`, never an exception.
 

@@ -6,6 +6,8 @@ processes. Each dialect's `errors.py` maps these classes to its wire codes.
 
 from collections.abc import Sequence
 
+from haulier.core.task import Outcome
+
 
 class HaulierError(Exception):
     """Base of all errors that Haulier raises on purpose. The text is safe to show: it never holds a secret."""
@@ -178,6 +180,16 @@ class StoreError(HaulierError):
         self.message = message
         self.unknown = unknown
         self.since_ms = since_ms
+
+
+class BatchInDoubt(StoreError):
+    """A request for many objects of which some may have been carried out without an answer: `outcomes` has None for those, in the
+    order of the tasks, and what is decided for the others."""
+
+    def __init__(self, error: StoreError, outcomes: Sequence[Outcome | None]) -> None:
+        """`error` is how the request ended whose fate is not known."""
+        super().__init__(error.status, error.code, error.message, unknown=True, since_ms=error.since_ms)
+        self.outcomes = outcomes
 
 
 class Superseded(HaulierError):

@@ -1,10 +1,13 @@
 """A job and its parts as plain values. Times are Unix milliseconds, sizes are bytes, counts are tasks."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 Dialect = Literal["s3control", "cos", "native"]
+
+
+FAILURE_CODES_MAX: Final = 20
 
 
 class ObjectName(msgspec.Struct, frozen=True):
@@ -114,6 +117,8 @@ class Job(msgspec.Struct, kw_only=True):
     """Unknown until prepared."""
     succeeded: int = 0
     failed: int = 0
+    failures: dict[str, int] = {}
+    """Failed tasks by code, live; codes beyond the first FAILURE_CODES_MAX are counted as `Other`."""
     reporting_ms: int | None = None
     """The report's date, fixed on entering Completing, Cancelling or Failing so that every repetition gives the same bytes."""
 

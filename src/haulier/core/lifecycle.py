@@ -77,9 +77,6 @@ TERMINAL: Final = frozenset({_S.COMPLETE, _S.CANCELLED, _S.FAILED})
 ENDING: Final = frozenset({_S.COMPLETING, _S.CANCELLING, _S.FAILING})
 """No task is started any more; the report is written, then the final state follows."""
 
-RUNNING: Final = frozenset({_S.ACTIVE})
-"""The only state in which a chunk may be handed out."""
-
 TRANSITIONS: Final[Mapping[tuple[JobStatus, JobEvent], JobStatus]] = {
     (_S.NEW, _E.PICKED_UP): _S.PREPARING,
     (_S.PREPARING, _E.PICKED_UP): _S.PREPARING,  # a new coordinator, or a lost runner: prepared from the start again

@@ -6,13 +6,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
 
 from haulier.core.chunk import Chunk, Segment
-from haulier.core.effects import Effect
+from haulier.core.effects import Effect, HashedFile
 from haulier.core.job import Failure, Job
 from haulier.core.lifecycle import JobEvent
 from haulier.core.task import Outcome, Task
@@ -58,6 +57,8 @@ class SegmentAdded(msgspec.Struct, frozen=True, tag=True):
 
     segment: Segment
     horizon: int
+    failures: dict[str, int] = {}
+    """Failed tasks of the segment by code."""
 
 
 class ChunkReleased(msgspec.Struct, frozen=True, tag=True):
@@ -78,6 +79,8 @@ class ChunkSealed(msgspec.Struct, frozen=True, tag=True):
     name: str
     succeeded: int
     failed: int
+    failures: dict[str, int] = {}
+    """Failed tasks by code, without those that segments told already."""
 
 
 class JobMoved(msgspec.Struct, frozen=True, tag=True):
@@ -110,6 +113,8 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The page begins behind this (created_ms, id)."""
     created_since_ms: int | None = None
     """Jobs created before it are left out, unless they are not terminal."""
+    ended_since_ms: int | None = None
+    """Jobs that ended before it are left out."""
     limit: int = 1000
 
 
@@ -261,6 +266,12 @@ class ObjectStore(Protocol):
         """The store's clock minus ours, from the Date of its answers; known after the first answer, 0 before."""
         ...
 
+    @property
+    def width(self) -> int:
+        """How many requests a task may have under way at a time, so that all tasks together keep within the store's limit; 1 at
+        least."""
+        ...
+
     def head_object(self, bucket: str, key: bytes, version: bytes | None = None) -> Effect[ObjectHead]:
         """Raises StoreError 404 `NoSuchKey` (`NoSuchVersion` with a version; `DeleteMarker` where the latest is a marker)."""
         ...
@@ -282,12 +293,12 @@ class ObjectStore(Protocol):
         self,
         bucket: str,
         key: bytes,
-        body: bytes | Path,
+        body: bytes | HashedFile,
         *,
         content_type: str = "application/octet-stream",
         if_absent: bool = False,
     ) -> Effect[str]:
-        """Store the body (a path is streamed); the ETag."""
+        """Store the body (a file is read while it is sent); the ETag."""
         ...
 
     def copy_object(
@@ -299,7 +310,8 @@ class ObjectStore(Protocol):
         target_key: bytes,
         headers: Sequence[tuple[str, str]] = (),
     ) -> Effect[Copied]:
-        """CopyObject; `headers` are further lower-case `x-amz-…` and content headers."""
+        """CopyObject; `headers` are further lower-case `x-amz-…` and content headers. Never repeated after a try that may have
+        been carried out: raises StoreError with `unknown`."""
         ...
 
     def put_tags(self, bucket: str, key: bytes, version: bytes | None, tags: Mapping[str, str]) -> Effect[None]:
@@ -324,7 +336,8 @@ class ObjectStore(Protocol):
 
     def delete_objects(self, bucket: str, tasks: Sequence[Task], *, bypass_governance: bool = False) -> Effect[Sequence[Outcome]]:
         """DeleteObjects for at most 1,000 different (key, version) pairs; each key's own outcome, in order. A key the answer does
-        not account for is asked about again, never assumed."""
+        not account for is asked about again, never assumed. Raises StoreError only where that holds for all keys: `BatchInDoubt`
+        (or any with `unknown`) where some may have been deleted without an answer."""
         ...
 
 

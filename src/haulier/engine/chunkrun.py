@@ -4,7 +4,7 @@ Everything here runs on the driver's thread, but for the writing of files (`Outc
 decisions §3 ("Start horizon", "Order", "In doubt").
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
@@ -81,6 +81,10 @@ class Outcomes:
         """How many of them failed."""
         return len(self.codes) - self.codes.count(None)
 
+    def failures(self) -> dict[str, int]:
+        """How many of them failed, by code."""
+        return dict(Counter(code for code in self.codes if code is not None)) if self.failed else {}
+
 
 class OutcomeWriter(Protocol):
     """Writes outcome files on another thread, in the order asked, and tells the coordinator by events."""
@@ -89,8 +93,8 @@ class OutcomeWriter(Protocol):
         """Write a segment; its event asks for the horizon."""
         ...
 
-    def seal(self, unit: RunChunk, outcomes: Outcomes) -> None:
-        """Merge with the unit's committed segments and write the sealed file."""
+    def seal(self, unit: RunChunk, outcomes: Outcomes, failures: dict[str, int]) -> None:
+        """Merge with the unit's committed segments and write the sealed file; `failures` are those that no segment told."""
         ...
 
     def give_back(self, unit: RunChunk, horizon: int) -> None:
@@ -344,10 +348,11 @@ class ChunkRun:
             self._give_back()
 
     def _seal(self) -> None:
+        failures = self._fresh.failures()
         self._all.extend(self._fresh)
         self._fresh = Outcomes()
         self.finished = True
-        self._writer.seal(self.unit, self._all)
+        self._writer.seal(self.unit, self._all, failures)
 
     def _give_back(self) -> None:
         if len(self._fresh):

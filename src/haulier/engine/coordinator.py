@@ -250,13 +250,20 @@ class Coordinator:
             run = self._current(event.segment.job, event.segment.chunk, event.attempt)
             if run is not None:
                 run.flushed(event.segment, event.horizon)
-                self._entries.append(SegmentAdded(segment=event.segment, horizon=event.horizon))
+                self._entries.append(SegmentAdded(segment=event.segment, horizon=event.horizon, failures=event.failures))
         elif isinstance(event, frames.Sealed):
             run = self._current(event.job, event.chunk, event.attempt)
             if run is not None:
                 self._outdated_files += run.sealed(event.chunk, event.name, event.succeeded, event.failed)
                 self._entries.append(
-                    ChunkSealed(job=event.job, chunk=event.chunk, name=event.name, succeeded=event.succeeded, failed=event.failed)
+                    ChunkSealed(
+                        job=event.job,
+                        chunk=event.chunk,
+                        name=event.name,
+                        succeeded=event.succeeded,
+                        failed=event.failed,
+                        failures=event.failures,
+                    )
                 )
                 self._urgent = self._urgent or run.unsealed == 0
         elif isinstance(event, frames.GivenBack):

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from haulier.core.effects import Effect
+from haulier.core.effects import Effect, HashedFile
 from haulier.core.errors import JobFailure, StoreError
 from haulier.core.ports import ObjectHead, ObjectPart, ObjectStore, Spool
 from haulier.engine.connections import Connections
@@ -79,7 +79,7 @@ def _deliver(store: ObjectStore, bucket: str, key: str, body: bytes | Path, md5:
             return
         if error.status != 404:
             raise
-        wait(store.put_object(bucket, name, body, content_type=_content_type(key)))
+        wait(store.put_object(bucket, name, _hashed(body), content_type=_content_type(key)))
         return
     _check_same(store, bucket, key, head, size, md5, wait)
 
@@ -88,7 +88,7 @@ def _deliver_blindly(store: ObjectStore, bucket: str, key: str, body: bytes | Pa
     """Put the object where nobody tells whether it is there; what is there already may only be the same."""
     name = key.encode()
     try:
-        wait(store.put_object(bucket, name, body, content_type=_content_type(key), if_absent=True))
+        wait(store.put_object(bucket, name, _hashed(body), content_type=_content_type(key), if_absent=True))
     except StoreError as error:
         if error.status != 412:
             raise
@@ -104,6 +104,19 @@ def _check_same(store: ObjectStore, bucket: str, key: str, head: ObjectHead, siz
 
 def _size(body: bytes | Path) -> int:
     return body.stat().st_size if isinstance(body, Path) else len(body)
+
+
+def _hashed(body: bytes | Path) -> bytes | HashedFile:
+    """A file with its digests, read once. Made here, on the unit's thread: the driver's serves all other requests."""
+    if isinstance(body, bytes):
+        return body
+    payload, etag, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    with body.open("rb") as file:
+        while block := file.read(1 << 20):
+            payload.update(block)
+            etag.update(block)
+            size += len(block)
+    return HashedFile(body, size, sha256=payload.hexdigest(), md5=etag.hexdigest())
 
 
 def _content_type(key: str) -> str:

@@ -152,6 +152,8 @@ class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     attempt: Attempt
     segment: Segment
     horizon: int
+    failures: dict[str, int]
+    """Failed tasks of the segment by code."""
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -163,6 +165,8 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     name: str
     succeeded: int
     failed: int
+    failures: dict[str, int]
+    """Failed tasks by code, without those that Flushed told already."""
 
 
 class GivenBack(msgspec.Struct, frozen=True, kw_only=True, tag=True):

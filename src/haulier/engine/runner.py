@@ -347,9 +347,9 @@ class Writer:
         """Write a segment, then its event."""
         self._thread.submit(self._guarded, unit, lambda: self._segment(unit, sequence, outcomes, horizon))
 
-    def seal(self, unit: RunChunk, outcomes: Outcomes) -> None:
+    def seal(self, unit: RunChunk, outcomes: Outcomes, failures: dict[str, int]) -> None:
         """Write the sealed file, then its event."""
-        self._thread.submit(self._guarded, unit, lambda: self._seal(unit, outcomes))
+        self._thread.submit(self._guarded, unit, lambda: self._seal(unit, outcomes, failures))
 
     def give_back(self, unit: RunChunk, horizon: int) -> None:
         """The event alone, behind the segments."""
@@ -394,9 +394,9 @@ class Writer:
             rows=len(outcomes),
             failed=outcomes.failed,
         )
-        self._put(Flushed(attempt=unit.attempt, segment=segment, horizon=horizon))
+        self._put(Flushed(attempt=unit.attempt, segment=segment, horizon=horizon, failures=outcomes.failures()))
 
-    def _seal(self, unit: RunChunk, outcomes: Outcomes) -> None:
+    def _seal(self, unit: RunChunk, outcomes: Outcomes, failures: dict[str, int]) -> None:
         chunk = unit.chunk
         tables = [files.decode_outcomes(self._spool.read(segment.name)) for segment in unit.segments]
         tables.append(files.decode_outcomes(_encoded(outcomes)))
@@ -414,6 +414,7 @@ class Writer:
                 name=name,
                 succeeded=chunk.rows - failed,
                 failed=failed,
+                failures=failures,
             )
         )
 

@@ -20,7 +20,7 @@ import msgspec
 
 from haulier.core.chunk import FIRST_HORIZON, Chunk, Segment
 from haulier.core.errors import IllegalTransition
-from haulier.core.job import Job
+from haulier.core.job import FAILURE_CODES_MAX, Job
 from haulier.core.lifecycle import TERMINAL, JobStatus, advance
 from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, ChunksStaged, Entry, JobMoved, SegmentAdded
 
@@ -68,7 +68,7 @@ class Ledger:
         self._counted = set(counted)
         self._now_ms = now_ms
         self.moved: set[str] = set()
-        """Jobs whose state changed."""
+        """Jobs whose state, or anything without a column of its own, changed."""
         self.recounted: set[str] = set()
         """Jobs whose counters changed."""
         self.emptied: set[str] = set()
@@ -157,6 +157,7 @@ class Ledger:
             failed=chunk.failed + segment.failed,
         )
         self._count(segment.job, succeeded, segment.failed)
+        self._classify(segment.job, entry.failures)
 
     def _release(self, entry: ChunkReleased) -> None:
         chunk = self._unsealed(entry.job, entry.chunk)
@@ -177,6 +178,7 @@ class Ledger:
         for segment in [segment for segment in self.segments if segment[:2] == key]:
             del self.segments[segment]
         self._count(entry.job, entry.succeeded - chunk.succeeded, entry.failed - chunk.failed)
+        self._classify(entry.job, entry.failures)
         self._put(chunk, sealed_name=entry.name, succeeded=entry.succeeded, failed=entry.failed)
 
     def _move(self, entry: JobMoved) -> None:
@@ -212,6 +214,18 @@ class Ledger:
         if key not in self.staged:
             self.touched[key] = None
         return changed
+
+    def _classify(self, job_id: str, failures: Mapping[str, int]) -> None:
+        """Add failures by code; the job's document is written for it."""
+        if not failures:
+            return
+        job = self.jobs[job_id]
+        known = dict(job.failures)
+        for code, count in failures.items():
+            name = code if code in known or len(known) < FAILURE_CODES_MAX else "Other"
+            known[name] = known.get(name, 0) + count
+        self.jobs[job_id] = msgspec.structs.replace(job, failures=known)
+        self.moved.add(job_id)
 
     def _count(self, job_id: str, succeeded: int, failed: int) -> None:
         job = self.jobs[job_id]

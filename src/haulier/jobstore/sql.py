@@ -240,6 +240,8 @@ def _page(query: ListQuery) -> Select[tuple[object, ...]]:
             wanted.append(place < after if query.newest_first else place > after)
         if query.created_since_ms is not None and status in TERMINAL:
             wanted.append(job.c.created_ms >= query.created_since_ms)
+        if query.ended_since_ms is not None and status in TERMINAL:
+            wanted.append(job.c.ended_ms >= query.ended_since_ms)
         walked = select(job.c.id).where(and_(*wanted)).order_by(*order(job.c.created_ms, job.c.id)).limit(query.limit)
         return select(walked.subquery().c.id)
 

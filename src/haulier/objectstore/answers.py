@@ -79,6 +79,9 @@ def refusal(answer: Answer, region: str, *, of_version: bool) -> Refused:
         code = "DeleteMarker"
     elif status == 404 and of_version and document is None:
         code = "NoSuchVersion"
+    elif status == 304:
+        # To If-None-Match and If-Modified-Since, also to those for the source of a copy: HTTP's own answer to a GET, not S3's.
+        return Refused(StoreError(412, "PreconditionFailed", "the object does not meet a condition (304)"), Verdict.FINAL)
     elif 300 <= status < 400:
         return Refused(StoreError(status, code, _elsewhere(headers, document, region)), Verdict.FINAL)
     return Refused(StoreError(status, code, message), classify(status, code), _seconds(headers.get("retry-after")))

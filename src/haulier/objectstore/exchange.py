@@ -194,9 +194,12 @@ class Exchange:
         if once and error.status == 500:
             verdict = Verdict.UNCERTAIN  # some stores fail after the fact
         begun_ms = second * 1000 - self.signer.skew_ms
+        if once and verdict is Verdict.UNCERTAIN:
+            # No retry, so nothing is taken from the quota: the operation looks first, and waits by itself.
+            raise StoreError(error.status, error.code, error.message, unknown=True, since_ms=begun_ms)
         now = self.clock.monotonic()
         delay = tries.refused(verdict, now=now, quota=throttle.quota, begun_ms=begun_ms, retry_after=refused.retry_after)
-        if delay is None or (once and tries.uncertain):
+        if delay is None:
             raise tries.final(error)
         if verdict is Verdict.SKEWED:
             self.signer.skew_ms = self.ahead_ms = self._skew_ms(answer)

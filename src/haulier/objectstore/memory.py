@@ -6,11 +6,11 @@ Conditions, versions, delete markers and directives are S3's; there are no permi
 from collections.abc import Iterable, Mapping, Sequence
 from email.utils import formatdate, parsedate_to_datetime
 from hashlib import md5
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from haulier.core.effects import HashedFile
 from haulier.core.errors import StoreError
 from haulier.core.ports import Clock, Copied, ObjectHead, ObjectPart
 from haulier.core.task import Outcome, Task
@@ -54,6 +54,7 @@ class MemoryObjectStore:
         self._count = 0
         self.ahead_ms = 0
         """See `core.ports.ObjectStore`; a test may set it."""
+        self.width = 16
         self.buckets: dict[str, dict[bytes, list[Held]]] = {bucket: {} for bucket in buckets}
         """Bucket → key → versions, the current one last."""
         self.log: list[tuple[str, str, bytes]] = []
@@ -144,7 +145,7 @@ class MemoryObjectStore:
         self,
         bucket: str,
         key: bytes,
-        body: bytes | Path,
+        body: bytes | HashedFile,
         *,
         content_type: str = "application/octet-stream",
         if_absent: bool = False,
@@ -153,7 +154,7 @@ class MemoryObjectStore:
         current = self._keys(bucket, key).get(key)
         if if_absent and current and not current[-1].marker:
             raise StoreError(412, "PreconditionFailed", "the object is there already")
-        data = body.read_bytes() if isinstance(body, Path) else body  # noqa: ASYNC240 - no event loop waits for this
+        data = body.path.read_bytes() if isinstance(body, HashedFile) else body
         held = Held(
             body=data,
             etag=md5(data, usedforsecurity=False).hexdigest(),

@@ -1,17 +1,16 @@
 """`core.ports.ObjectStore` over S3's HTTP protocol: signs, sends, reads the answer in full, and tries again where that can help.
 
-A call that cannot be repeated blindly (deletes, `if_absent`) is never repeated after a try that may have been carried out: it
-raises StoreError with `unknown`, and the operation goes on by the replay rules (decisions §3, "In doubt").
+A call that cannot be repeated blindly (copies, deletes, `if_absent`) is never repeated after a try that may have been carried
+out: it raises StoreError with `unknown`, and the operation goes on by the replay rules (decisions §3, "In doubt").
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import md5, sha256
-from pathlib import Path
 from typing import Final
 
 from haulier.core.accounts import Credentials
-from haulier.core.effects import FileBody, Request, Sleep
-from haulier.core.errors import StoreError
+from haulier.core.effects import HashedFile, Request, Sleep
+from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.placement import Store
 from haulier.core.ports import Clock, Copied, ObjectHead, ObjectPart
 from haulier.core.task import Outcome, Task
@@ -46,6 +45,11 @@ class S3ObjectStore:
     def ahead_ms(self) -> int:
         """The store's clock minus ours, from the Date of its answers: right to about a second, 0 before the first answer."""
         return self._calls.ahead_ms
+
+    @property
+    def width(self) -> int:
+        """See `core.ports.ObjectStore`."""
+        return self._calls.throttle.share()
 
     def replace_credentials(self, credentials: Credentials) -> None:
         """Sign with these from now on; calls that met an expired token go on with them."""
@@ -94,18 +98,15 @@ class S3ObjectStore:
         self,
         bucket: str,
         key: bytes,
-        body: bytes | Path,
+        body: bytes | HashedFile,
         *,
         content_type: str = "application/octet-stream",
         if_absent: bool = False,
     ) -> str:
         """See `core.ports.ObjectStore`."""
-        content: bytes | FileBody
-        if isinstance(body, Path):
-            content = FileBody(body, body.stat().st_size)  # noqa: ASYNC240 - no event loop waits for this
-            size, payload, plain_etag = content.size, *_file_digests(body)
+        if isinstance(body, HashedFile):
+            size, payload, plain_etag = body.size, body.sha256, body.md5
         else:
-            content = body
             size, payload, plain_etag = len(body), sha256(body).hexdigest(), md5(body, usedforsecurity=False).hexdigest()
         headers: Headers = (("content-type", content_type),)
         if if_absent:
@@ -121,7 +122,7 @@ class S3ObjectStore:
                 ("x-amz-content-sha256",),
                 (payload,),
                 payload=payload,
-                body=content,
+                body=body,
                 seconds=SECONDS + size / BYTES_PER_SECOND_MIN,
                 once=if_absent,
             )
@@ -158,10 +159,10 @@ class S3ObjectStore:
 
         def make() -> Request:
             return self._calls.request(
-                "PUT", target_bucket, target_key, NO_QUERY, headers, _SOURCE, (source,), seconds=COPY_SECONDS
+                "PUT", target_bucket, target_key, NO_QUERY, headers, _SOURCE, (source,), seconds=COPY_SECONDS, once=True
             )
 
-        return await self._calls.run(make, read_copied)
+        return await self._calls.run(make, read_copied, once=True)
 
     async def put_tags(self, bucket: str, key: bytes, version: bytes | None, tags: Mapping[str, str]) -> None:
         """See `core.ports.ObjectStore`."""
@@ -198,26 +199,56 @@ class S3ObjectStore:
     # -- many objects ---------------------------------------------------------------------------------------------------------
 
     async def delete_objects(self, bucket: str, tasks: Sequence[Task], *, bypass_governance: bool = False) -> Sequence[Outcome]:
-        """See `core.ports.ObjectStore`. Raises StoreError with `unknown` when the request may have been carried out: then every
-        task is in doubt. Keys that XML cannot carry are deleted one by one."""
+        """See `core.ports.ObjectStore`. Keys that XML cannot carry are deleted one by one. What is decided stays so, however a
+        later request of the batch ends."""
         if len(tasks) > DELETE_OBJECTS_MAX:
             raise ValueError(f"{len(tasks)} keys in one DeleteObjects; {DELETE_OBJECTS_MAX} at most")
         headers = (*XML_HEADERS, *_BYPASS) if bypass_governance else XML_HEADERS
         keys = [task.key for task in tasks]
-        outcomes: list[Outcome] = [DELETED] * len(tasks)
+        outcomes: list[Outcome | None] = [None] * len(tasks)
         left: dict[tuple[bytes, bytes | None], int] = {}
+        refused: list[xml.RefusedKey] | None = None
+        doubt: StoreError | None = None
         if all(keys) and xml.all_plain(keys) and not any(task.version is not None or task.etag is not None for task in tasks):
             refused = await self._delete(bucket, xml.write_delete(keys), headers)
             if not refused:
-                return outcomes
+                return [DELETED] * len(tasks)
             left = {(key, None): n for n, key in enumerate(keys)}
         else:
-            refused = None
             for n, task in enumerate(tasks):
                 if task.key and xml.carries(task.key) and (task.version is None or xml.carries(task.version)):
                     left[task.key, task.version] = n
-                else:
+                    continue
+                try:
                     outcomes[n] = await self._delete_one(bucket, task, bypass_governance=bypass_governance)
+                except StoreError as error:
+                    doubt = doubt or error
+        try:
+            await self._delete_rounds(bucket, tasks, headers, left, refused, outcomes)
+        except StoreError as error:
+            if doubt is None and not any(outcomes):
+                raise
+            if error.unknown:
+                doubt = doubt or error
+            else:
+                refusal = Outcome(error.status, error.code, error.message)
+                for n in left.values():
+                    outcomes[n] = outcomes[n] or refusal
+        if doubt is not None:
+            raise BatchInDoubt(doubt, outcomes)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _delete_rounds(
+        self,
+        bucket: str,
+        tasks: Sequence[Task],
+        headers: Headers,
+        left: Mapping[tuple[bytes, bytes | None], int],
+        refused: list[xml.RefusedKey] | None,
+        outcomes: list[Outcome | None],
+    ) -> None:
+        """Ask for the keys that are left until each has its outcome. `refused` is the answer to a first round, if there was one.
+        Raises StoreError: those without an outcome are then the ones that it is about."""
         tries = Tries(self._calls.clock.monotonic(), self._calls.random)
         while left:
             if refused is None:
@@ -225,7 +256,6 @@ class S3ObjectStore:
                 refused = await self._delete(bucket, body, headers)
             left = await self._refused_keys(refused, left, outcomes, tries)
             refused = None
-        return outcomes
 
     async def _delete(self, bucket: str, body: bytes, headers: Headers) -> list[xml.RefusedKey]:
         make = self._calls.with_xml("POST", bucket, b"", ("delete=", "?delete"), body, headers, seconds=BATCH_SECONDS, once=True)
@@ -235,10 +265,11 @@ class S3ObjectStore:
         self,
         refused: Sequence[xml.RefusedKey],
         asked: Mapping[tuple[bytes, bytes | None], int],
-        outcomes: list[Outcome],
+        outcomes: list[Outcome | None],
         tries: Tries,
     ) -> dict[tuple[bytes, bytes | None], int]:
-        """Set the outcomes of refused keys; returns the keys to ask for again, after the wait that they are worth."""
+        """Set the outcomes of the keys that were asked for; returns those to ask again, after the wait that they are worth."""
+        found: dict[tuple[bytes, bytes | None], Outcome] = {}
         again: dict[tuple[bytes, bytes | None], int] = {}
         worst = Verdict.FINAL
         for key, version, code, message in refused:
@@ -247,11 +278,13 @@ class S3ObjectStore:
                 text = f"DeleteObjects refused the key {key!r}, which it was not asked for"
                 raise StoreError(200, "UnreadableAnswer", text, unknown=True, since_ms=self._calls.signed_ms)
             status = status_of(code)
-            outcomes[asked[name]] = Outcome(status, code, message or f"the store refused it with {code}")
+            found[name] = Outcome(status, code, message or f"the store refused it with {code}")
             verdict = classify(status, code)
             if verdict in (Verdict.TRANSIENT, Verdict.THROTTLED):
                 again[name] = asked[name]
                 worst = verdict if worst is not Verdict.THROTTLED else worst
+        for name, n in asked.items():
+            outcomes[n] = found.get(name, DELETED)
         if again:
             if worst is Verdict.THROTTLED:
                 self._calls.throttle.throttled()
@@ -261,7 +294,7 @@ class S3ObjectStore:
                 return {}
             await Sleep(delay)
             for n in again.values():
-                outcomes[n] = DELETED
+                outcomes[n] = None
         return again
 
     async def _delete_one(self, bucket: str, task: Task, *, bypass_governance: bool) -> Outcome:
@@ -273,13 +306,3 @@ class S3ObjectStore:
             if error.unknown:
                 raise
             return Outcome(error.status, error.code, error.message)
-
-
-def _file_digests(path: Path) -> tuple[str, str]:
-    """SHA-256 and MD5 of a file, in hexadecimal."""
-    payload, etag = sha256(), md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            payload.update(block)
-            etag.update(block)
-    return payload.hexdigest(), etag.hexdigest()

@@ -158,6 +158,11 @@ class Throttle:
         width = self.window.width if self.breaker.reason is None else 1
         return max(0, width - self.in_use)
 
+    def share(self) -> int:
+        """How many requests one task may have in flight when all that run have as many; 1 at least."""
+        width = self.window.width if self.breaker.reason is None else 1
+        return max(1, width // max(1, self.in_use))
+
     def acquired(self, tasks: int = 1) -> None:
         """So many tasks were started; a batch is one."""
         self.in_use += tasks

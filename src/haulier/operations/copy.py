@@ -10,9 +10,18 @@ import msgspec
 
 from haulier.core.errors import StoreError
 from haulier.core.job import Dialect
-from haulier.core.ports import Copied, ObjectStore
+from haulier.core.ports import Copied, ObjectHead, ObjectStore
 from haulier.core.task import Outcome, Task
-from haulier.operations.replay import changed_outcome, changed_since, look, unknown_outcome
+from haulier.operations.replay import (
+    TRIES_MAX,
+    changed_outcome,
+    changed_since,
+    incomparable_outcome,
+    look,
+    pause,
+    unknown_outcome,
+)
+from haulier.operations.traces import comparable, same_content, shows, shows_all
 
 COPIED = Outcome(200, None, "Successful")
 _TOO_LARGE = "larger than the maximum"
@@ -56,7 +65,8 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """CopyObject for each row (S3PutObjectCopy, COSPutObjectCopy): one request per object, done by the store.
 
     In doubt: HEAD the target; the source's ETag and size, written since the first attempt → success; another object written
-    since → `ChangedSinceAttempt`, untouched; else copy again. Objects above 5 GiB fail with the store's own refusal.
+    since → `ChangedSinceAttempt`, untouched (`OutcomeUnknown` where ETags cannot be compared); else copy again. In place: what
+    the copy sets is on the object → success; else as above. Objects above 5 GiB fail with the store's own refusal.
     """
 
     name: ClassVar[str] = "copy"
@@ -173,54 +183,99 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             return refused.outcome
         if key == task.key and task.bucket == self.target_bucket and task.version is None and self._changes_nothing:
             return Outcome(400, "InvalidRequest", "a copy of an object onto itself must change its metadata, class or encryption")
-        if task.first_attempt_ms is not None:
-            outcome = await self._settle(task, key, store, task.first_attempt_ms)
-            if outcome is not None:
-                return outcome
         headers = self.headers
         if task.etag is not None:
             headers = (*headers, ("x-amz-copy-source-if-match", f'"{task.etag}"'))
-        try:
-            copied = await store.copy_object(task.bucket, task.key, task.version, self.target_bucket, key, headers)
-        except StoreError as error:
-            return await self._failed(task, key, store, error)
-        return self._succeeded(copied)
+        first_attempt_ms = task.first_attempt_ms
+        unknown: StoreError | None = None
+        for number in range(TRIES_MAX):
+            if first_attempt_ms is not None:
+                outcome = await self._look_back(task, key, store, first_attempt_ms, unknown, number)
+                if outcome is not None:
+                    return outcome
+            try:
+                copied = await store.copy_object(task.bucket, task.key, task.version, self.target_bucket, key, headers)
+            except StoreError as error:
+                if not error.unknown:
+                    return _refusal(error)
+                unknown = error
+                if first_attempt_ms is None:
+                    first_attempt_ms = error.since_ms or 0
+            else:
+                return self._succeeded(copied)
+        assert unknown is not None
+        outcome = await self._look_back(task, key, store, first_attempt_ms or 0, unknown, TRIES_MAX)
+        return outcome or Outcome(unknown.status, unknown.code, unknown.message)
 
     def _succeeded(self, copied: Copied) -> Outcome:
         if copied.version is None or self.dialect != "cos":
             return COPIED
         return Outcome(200, None, f"Successful; new version {copied.version}")
 
-    async def _failed(self, task: Task, key: bytes, store: ObjectStore, error: StoreError) -> Outcome:
-        if error.code == "EntityTooLarge" or (error.code == "InvalidRequest" and _TOO_LARGE in error.message):
-            text = f"the object is too large for one CopyObject (5 GiB); copies in parts are not implemented yet: {error.message}"
-            return Outcome(error.status, "EntityTooLarge", text)
-        if not error.unknown:
-            raise error
+    async def _look_back(
+        self, task: Task, key: bytes, store: ObjectStore, first_attempt_ms: int, unknown: StoreError | None, number: int
+    ) -> Outcome | None:
+        """What became of the tries so far; None = they have left no trace. `unknown` is how the last one ended, None if it was
+        an earlier attempt's."""
+        if unknown is not None:
+            await pause(task, number - 1)
         try:
-            outcome = await self._settle(task, key, store, task.first_attempt_ms or error.since_ms or 0)
+            return await self._settle(task, key, store, first_attempt_ms)
         except StoreError as unread:
+            if unknown is None:
+                raise
             return unknown_outcome(unread)
-        return outcome or Outcome(error.status, error.code, error.message)
 
     async def _settle(self, task: Task, key: bytes, store: ObjectStore, first_attempt_ms: int) -> Outcome | None:
-        """What the target says about an attempt of unknown fate; None = it has left no trace."""
+        """What the target says about a try of unknown fate; None = it has left no trace."""
         target = await look(store, self.target_bucket, key)
-        if target is None or not changed_since(target, first_attempt_ms, store):
+        if target is None:
             return None
-        etag, size = task.etag, task.size
-        if etag is None or size is None:
-            source = await look(store, task.bucket, task.key, task.version)
-            if source is None:
-                return changed_outcome("the target")
-            etag, size = source.etag, source.size
-        if target.etag == etag and target.size == size:
+        changed = changed_since(target, first_attempt_ms, store)
+        if self._is_source(task, key, target):
+            return await self._settle_in_place(task, target, store, changed=changed)
+        if not changed:
+            return None
+        if target.etag == task.etag and target.size == task.size:
             return self._succeeded(Copied(target.etag, target.version))
-        return changed_outcome("the target")
+        if task.size is not None and target.size != task.size:
+            return changed_outcome("the target")
+        source = await look(store, task.bucket, task.key, task.version)
+        if source is None or (task.etag is not None and source.etag != task.etag):
+            # Nothing is left to compare with but the manifest's ETag, if it has one.
+            known = task.etag is None or comparable(task.etag)
+            return changed_outcome("the target") if known else incomparable_outcome()
+        same = same_content(target, source)
+        if same is None:
+            return incomparable_outcome()
+        return self._succeeded(Copied(target.etag, target.version)) if same else changed_outcome("the target")
+
+    def _is_source(self, task: Task, key: bytes, target: ObjectHead) -> bool:
+        """Whether the target is the very object that the row names, so that its content tells nothing of a copy."""
+        if key != task.key or self.target_bucket != task.bucket:
+            return False
+        return task.version is None or task.version == (target.version or "null").encode()
+
+    async def _settle_in_place(self, task: Task, target: ObjectHead, store: ObjectStore, *, changed: bool) -> Outcome | None:
+        """What an object says about a copy onto itself: content and time are anyone's, only what the copy sets is its own."""
+        present = not self._changes_nothing and shows(target, self.headers) and task.size in (None, target.size)
+        if present and not isinstance(self.tags, str):
+            present = dict(await store.get_tags(self.target_bucket, task.key)) == self.tags
+        if present and (changed or shows_all(self.headers)):
+            return self._succeeded(Copied(target.etag, target.version))
+        return changed_outcome("the object") if changed else None
 
     async def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Sequence[Outcome]:
         """Not used: `batch_rows` is 1."""
         return [await self.apply(task, store) for task in tasks]
+
+
+def _refusal(error: StoreError) -> Outcome:
+    """A final refusal as the task's outcome."""
+    if error.code == "EntityTooLarge" or (error.code == "InvalidRequest" and _TOO_LARGE in error.message):
+        text = f"the object is too large for one CopyObject (5 GiB); copies in parts are not implemented yet: {error.message}"
+        return Outcome(error.status, "EntityTooLarge", text)
+    raise error
 
 
 def http_date(time_ms: int) -> str:

@@ -6,13 +6,13 @@ from typing import ClassVar
 import msgspec
 
 from haulier.core.effects import Gather
-from haulier.core.errors import StoreError
+from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.ports import ObjectStore
 from haulier.core.task import Outcome, Task
-from haulier.operations.replay import TRIES_MAX, changed_outcome, changed_since, look, unknown_outcome
+from haulier.operations.replay import TRIES_MAX, changed_outcome, changed_since, look, pause, unknown_outcome
 
 SINGLE_WIDTH = 16
-"""Deletes at a time when a batch has to be done one by one."""
+"""Deletes at a time when a batch has to be done one by one; fewer where the store allows a task fewer."""
 DELETED = Outcome(204)
 
 
@@ -34,7 +34,9 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         `ChangedSinceAttempt`, untouched; else delete. A version is deleted again at once: it cannot have been written anew."""
         first_attempt_ms = task.first_attempt_ms
         unknown: StoreError | None = None
-        for _ in range(TRIES_MAX):
+        for number in range(TRIES_MAX):
+            if unknown is not None:
+                await pause(task, number - 1)
             if first_attempt_ms is not None and task.version is None:
                 try:
                     head = await look(store, task.bucket, task.key)
@@ -62,21 +64,22 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return unknown_outcome(unknown)
 
     async def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Sequence[Outcome]:
-        """DeleteObjects for fresh tasks of one bucket, each key with its own outcome. If it may have been carried out without an
-        answer, every task is in doubt and goes on alone."""
+        """DeleteObjects for fresh tasks of one bucket, each key with its own outcome. Those that it may have deleted without an
+        answer are in doubt and go on alone."""
         try:
             return await store.delete_objects(tasks[0].bucket, tasks, bypass_governance=self.bypass_governance)
         except StoreError as error:
             if not error.unknown:
                 raise
             since_ms = error.since_ms or 0
-        return await Gather(
-            [
-                self._alone(msgspec.structs.replace(task, first_attempt_ms=task.first_attempt_ms or since_ms), store)
-                for task in tasks
-            ],
-            SINGLE_WIDTH,
-        )
+            known = error.outcomes if isinstance(error, BatchInDoubt) else [None] * len(tasks)
+        alone = [
+            self._alone(msgspec.structs.replace(task, first_attempt_ms=task.first_attempt_ms or since_ms), store)
+            for task, outcome in zip(tasks, known, strict=True)
+            if outcome is None
+        ]
+        found = iter(await Gather(alone, min(SINGLE_WIDTH, store.width)))
+        return [next(found) if outcome is None else outcome for outcome in known]
 
     async def _alone(self, task: Task, store: ObjectStore) -> Outcome:
         try:

@@ -6,14 +6,24 @@ the object is looked at: what has changed since the first attempt is left alone,
 
 from typing import Final
 
+from haulier.core.effects import Sleep
 from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectHead, ObjectStore
-from haulier.core.task import Outcome
+from haulier.core.task import Outcome, Task
 
 TRIES_MAX: Final = 8
 """How often an operation goes back to its start after a try of unknown fate."""
+PAUSE_SECONDS: Final = 0.05
+PAUSE_SECONDS_MAX: Final = 20.0
 DOUBT_MS: Final = 1000
 """Stores tell times to the second: so much before the first attempt counts as after it."""
+
+
+def pause(task: Task, number: int) -> Sleep:
+    """The wait before the object is looked at after a try of unknown fate: doubles with `number`, which counts from 0, and is
+    spread between its half and its whole by the row's number, so that tasks that failed together do not come back together."""
+    spread = 0.5 + task.row * 0.618034 % 1.0 / 2
+    return Sleep(spread * min(PAUSE_SECONDS_MAX, PAUSE_SECONDS * 2.0**number))
 
 
 def changed_since(head: ObjectHead, first_attempt_ms: int, store: ObjectStore) -> bool:
@@ -24,6 +34,12 @@ def changed_since(head: ObjectHead, first_attempt_ms: int, store: ObjectStore) -
 def changed_outcome(what: str) -> Outcome:
     """The failure of a task whose object someone else has written since the first attempt."""
     return Outcome(409, "ChangedSinceAttempt", f"{what} was written after the first attempt; it was left untouched")
+
+
+def incomparable_outcome() -> Outcome:
+    """The failure of a copy whose target was written since, by it or by someone else."""
+    text = "the target was written after the first attempt, and its ETag cannot be compared with the source's to tell by whom"
+    return Outcome(409, "OutcomeUnknown", f"{text}; it was left untouched")
 
 
 def unknown_outcome(error: StoreError) -> Outcome:

@@ -16,7 +16,7 @@ import msgspec
 from haulier.core.accounts import Account, Credentials, Role, User
 from haulier.core.errors import SettingsError
 from haulier.core.placement import Resolver, Store
-from haulier.settings.checks import check_account, check_accounts, check_engine, check_server, check_store
+from haulier.settings.checks import check_account, check_accounts, check_compat, check_engine, check_server, check_store
 from haulier.settings.reader import Origin, Secret, read
 from haulier.settings.tables import (
     AccountSettings,
@@ -102,6 +102,7 @@ def _tree(path: Path) -> dict[str, Any]:
 def _check(settings: Settings) -> None:
     check_server(settings.server)
     check_engine(settings.engine)
+    check_compat(settings.compat)
     for name, table in settings.stores.items():
         check_store(name, table)
     Resolver(settings.store_list())

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -9,7 +10,15 @@ from urllib.parse import urlsplit
 
 from haulier.core.errors import SettingsError
 from haulier.settings.reader import not_usable
-from haulier.settings.tables import AccountSettings, EngineSettings, RoleSettings, ServerSettings, StoreSettings, UserSettings
+from haulier.settings.tables import (
+    AccountSettings,
+    CompatSettings,
+    EngineSettings,
+    RoleSettings,
+    ServerSettings,
+    StoreSettings,
+    UserSettings,
+)
 
 _DIGITS: Final = re.compile(r"[0-9]{1,20}")
 _AWS_ACCOUNT: Final = re.compile(r"[0-9]{12}")
@@ -32,6 +41,7 @@ def check_server(server: ServerSettings) -> None:
         raise SettingsError(f"server.{missing}", "is missing: tls_certificate and tls_key go together")
     _check_readable(server.tls_certificate, "server.tls_certificate")
     _check_readable(server.tls_key, "server.tls_key")
+    _check_certificate(server.tls_certificate, server.tls_key)
     if server.tls_key is None and not server.allow_plain_http and not _is_loopback(host):
         raise SettingsError(
             "server.listen",
@@ -48,6 +58,13 @@ def check_engine(engine: EngineSettings) -> None:
     """`[engine]`."""
     if engine.kind == "ray":
         raise not_usable("engine.kind", 'the engine is "local"')
+
+
+def check_compat(compat: CompatSettings) -> None:
+    """`[compat]`."""
+    for name in ("s3_copy_5gb", "cos_copy_5gb"):
+        if getattr(compat, name):
+            raise not_usable(f"compat.{name}", "the store alone says how large a copy may be, so leave it false")
 
 
 def check_store(name: str, store: StoreSettings) -> None:
@@ -198,6 +215,20 @@ def _check_readable(file: Path | None, path: str) -> None:
             pass
     except OSError as error:
         raise SettingsError(path, f"cannot read {file}: {error.strerror}") from None
+
+
+def _check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Both are tried as the server will use them. An empty password keeps OpenSSL from asking for one on the terminal."""
+    if certificate is None or key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        problem = (getattr(error, "reason", None) or str(error)).lower().replace("_", " ")
+        raise SettingsError(
+            "server.tls_certificate",
+            f"{certificate} with the key {key} is no usable pair ({problem}): both must be PEM, the key without a password",
+        ) from None
 
 
 def _check_all(form: re.Pattern[str], values: Iterable[str], path: str, name: str) -> None:

@@ -32,6 +32,11 @@ SEPARATOR: Final = "__"
 NAME: Final = re.compile(r"[A-Za-z0-9](?:_?[A-Za-z0-9-])*")
 """Names of stores and accounts: never with two underscores in a row, which separate the parts of a variable's name."""
 _FILE_BYTES_MAX: Final = 65_536
+_NUMBERS: Final = {
+    int: re.compile(r"[+-]?[0-9]{1,20}"),
+    float: re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?"),
+}
+"""ASCII digits only: Python's own readers also take those of other scripts, and underscores."""
 
 
 class Secret(str):
@@ -261,10 +266,7 @@ def _typed(kind: Any, text: str, path: str) -> Any:
     if kind is bool:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
     if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            return text
+        return kind(text) if _NUMBERS[kind].fullmatch(text) else text
     if get_origin(kind) is tuple:
         if not text.lstrip().startswith("["):
             return [part.strip() for part in text.split(",") if part.strip()]

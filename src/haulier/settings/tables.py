@@ -49,8 +49,12 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the server; of no use with port 0."""
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        """As `url`, for the port that the kernel chose."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return f"{'https' if self.tls_certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{'https' if self.tls_certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +152,7 @@ class CompatSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     s3_copy_5gb: bool = False
     cos_copy_5gb: bool = False
-    """Refuse to copy objects above 5 GB, as the cloud does."""
+    """Refuse to copy objects above 5 GB, as the cloud does. Not usable in this version: `checks`."""
     extensions: bool = True
     """Accept what the wire's own documentation does not have: delete on the S3 wire, pause."""
 

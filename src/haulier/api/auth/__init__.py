@@ -36,13 +36,12 @@ class Authenticator:
     ) -> None:
         """`default_region` stands for COS requests whose host names none. Raises SettingsError when two users share a key."""
         self._clock = clock
-        self._default_region = default_region
         self._cos_http: HttpPolicy = cos_http
         self._cos_signature_seconds_max = cos_signature_seconds_max
-        self.reload(accounts)
+        self.reload(accounts, default_region=default_region)
 
-    def reload(self, accounts: Sequence[Account]) -> None:
-        """Use these accounts from the next request on. Raises SettingsError as the constructor, and keeps the old ones then."""
+    def reload(self, accounts: Sequence[Account], *, default_region: str) -> None:
+        """Use these from the next request on. Raises SettingsError as the constructor, and keeps the old ones then."""
         users: dict[str, tuple[Account, User]] = {}
         for account in accounts:
             for number, user in enumerate(account.users):
@@ -51,6 +50,7 @@ class Authenticator:
                     raise SettingsError(path, f"{user.access_key!r} is the key of another user already")
                 users[user.access_key] = (account, user)
         self._users = users
+        self._default_region = default_region
 
     def _identity(self, verified: Verified) -> tuple[Account, User]:
         found = self._users.get(verified.access_key)

@@ -10,6 +10,7 @@ import email.utils
 import hashlib
 import hmac
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -109,8 +110,9 @@ def _claim(fields: Mapping[str, str]) -> _Claim:
     lists = []
     for name in ("q-header-list", "q-url-param-list"):
         names = fields[name].split(";") if fields[name] else []
-        if names != sorted(set(names)) or any(one != one.lower() or not one.isascii() for one in names):
-            raise AccessRefused(f"{name} must be lower-case, sorted and without repetition.")
+        known_once = name == "q-header-list"  # a parameter may be repeated: `_check_coverage`
+        if names != sorted(set(names) if known_once else names) or any(one != one.lower() or not one.isascii() for one in names):
+            raise AccessRefused(f"{name} must be lower-case and sorted{', without repetition' if known_once else ''}.")
         lists.append(tuple(names))
     return _Claim(fields["q-ak"], fields["q-key-time"], lists[0], lists[1], fields["q-signature"].encode("ascii"))
 
@@ -146,9 +148,11 @@ def _check_coverage(request: RawRequest, claim: _Claim, parameters: Sequence[tup
         raise AccessRefused(f"These headers must be signed too: {', '.join(sorted(must - set(claim.header_list)))}.")
     if absent := [name for name in claim.header_list if name not in present]:
         raise AccessRefused(f"These signed headers are not in the request: {', '.join(absent)}.")
-    names = {name for name, _ in parameters}
-    if names != set(claim.parameter_list):
+    sent, listed = Counter(name for name, _ in parameters), Counter(claim.parameter_list)
+    if sent.keys() != listed.keys():
         raise AccessRefused("q-url-param-list must name every query parameter of the request, and no other.")
+    if wrong := sorted(name for name, times in listed.items() if times not in (1, sent[name])):
+        raise AccessRefused(f"q-url-param-list must name a parameter once, or as often as it is sent: {', '.join(wrong)}.")
     return {name: request.needed(present[name]) for name in claim.header_list}
 
 

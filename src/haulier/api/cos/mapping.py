@@ -28,6 +28,7 @@ _Named = dict[str, str | None]
 
 def create_job(request: Mapping[str, Any], as_sent: dict[str, Any], caller: Caller) -> CreateJob:
     """The job that a parsed CreateJobRequest asks for. Raises InvalidField, MalformedDocument, NotImplementedHere."""
+    rules.without_options(request)
     buckets: _Named = {}
     manifest = _manifest(request["Manifest"], caller.account, buckets)
     operation = _operation(request["Operation"], buckets)

@@ -70,8 +70,7 @@ class CosWire(Wire):
     def _create_job(self, asked: Asked) -> Reply:
         if not asked.body.strip():
             raise InvalidRequest("The body is empty; it must be a CreateJobRequest.")
-        request, echo = self.model.parse_with_echo("CreateJob", asked.body)
-        self.model.check("CreateJob", request)
+        request, echo = self.model.checked("CreateJob", asked.body)
         job = self.service.create(asked.caller, mapping.create_job(request, mapping.kept(request, echo), asked.caller))
         return Reply(200, self.model.serialize("CreateJob", {"JobId": job.id}))
 

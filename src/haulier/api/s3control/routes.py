@@ -1,5 +1,6 @@
 """The S3 Batch Operations wire: `/v20180820/jobs…`, eight APIs (s3-batch-operations.md §1, §2)."""
 
+import re
 import secrets
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,11 @@ from haulier.api.s3control import mapping
 from haulier.api.s3control.errors import ERRORS
 from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, UnknownPath, Wire, WireError
 from haulier.core.accounts import Caller
-from haulier.core.errors import InvalidRequest
+from haulier.core.errors import InvalidField, InvalidRequest
 from haulier.service import Call
 
 ROOT: Final = "/v20180820/"
+_JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{5,36}")
 
 
 class S3ControlWire(Wire):
@@ -46,6 +48,11 @@ class S3ControlWire(Wire):
         if not request.path.startswith(ROOT):
             raise UnknownPath(request.path)
         return tuple(request.path.removeprefix(ROOT).split("/"))
+
+    def check_job_id(self, job_id: str) -> None:
+        """The form that the model gives to every JobId."""
+        if not _JOB_ID.fullmatch(job_id):
+            raise InvalidField("JobId", f"{job_id[:80]!r} is no job id: 5 to 36 letters, digits, - and _")
 
     def authenticate(self, request: RawRequest) -> Caller:
         """By SigV4."""
@@ -79,8 +86,7 @@ class S3ControlWire(Wire):
         )
 
     def _create_job(self, asked: Asked) -> Reply:
-        request, echo = self.model.parse_with_echo("CreateJob", asked.body)
-        self.model.check("CreateJob", request)
+        request, echo = self.model.checked("CreateJob", asked.body)
         wanted = mapping.create_job(request, dict(echo), asked.caller, extensions=self.service.extensions)
         job = self.service.create(asked.caller, wanted)
         return Reply(200, self.model.serialize("CreateJob", {"JobId": job.id}))
@@ -92,9 +98,10 @@ class S3ControlWire(Wire):
 
     def _list_jobs(self, asked: Asked) -> Reply:
         query = self.model.parse_query("ListJobs", asked.query)
+        token = query.pop("NextToken", None)  # whatever is wrong with it is the service's to say, with one code
         self.model.check("ListJobs", query)
         statuses = frozenset(query.get("JobStatuses", ()))
-        page = self.service.list(asked.caller, statuses=statuses, limit=query.get("MaxResults"), token=query.get("NextToken"))
+        page = self.service.list(asked.caller, statuses=statuses, limit=query.get("MaxResults"), token=token)
         jobs = [mapping.listed(job) for job in page.jobs]
         return Reply(200, self.model.serialize("ListJobs", {"Jobs": jobs, "NextToken": page.next_token}))
 

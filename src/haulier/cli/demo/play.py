@@ -84,13 +84,17 @@ class Play:
         return not any(claim.problem for claim in found)
 
     def _follow(self, job_id: str, *, until: Iterable[str]) -> CosAnswer:
-        """Show the job's progress until it is in one of the states. Raises WaitedTooLong."""
+        """Show the job's progress until it is in one of the states. Raises WaitedTooLong.
+
+        A job of either wire is seen on both; the S3 one tells failures by code while the job runs.
+        """
+        client = self._stage.server.s3control()
         wanted, end, shown = {*until, *TERMINAL}, time.monotonic() + _JOB_SECONDS_MAX, view(time.monotonic, _LINE_SECONDS)
         try:
             while True:
                 answer = self._cos.describe_job(job_id)
                 state = _state(answer)
-                shown.show(state)
+                shown.show(State.of(client.describe_job(JobId=job_id)["Job"]))
                 if state.status in wanted:
                     return answer
                 if time.monotonic() > end:

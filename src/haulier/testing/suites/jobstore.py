@@ -309,6 +309,14 @@ class JobStoreSuite:
         query = ListQuery(account="acme", newest_first=False, created_since_ms=2_000)
         assert [job.id for job in jobstore.list(query)] == ["open-1000", "done-2000", "open-2000", "done-3000", "open-3000"]
 
+    def test_what_ended_long_ago_is_left_out_however_young_it_is(self, jobstore: JobStore) -> None:
+        for created_ms, ended_ms in ((1_000, 9_000), (2_000, 4_999), (3_000, 5_000)):
+            jobstore.create(a_job(f"open-{created_ms}", created_ms=created_ms), unfinished_max=PLENTY)
+            done = a_job(f"done-{created_ms}", created_ms=created_ms)
+            jobstore.create(ended(done, ended_ms), unfinished_max=PLENTY)
+        query = ListQuery(account="acme", newest_first=True, ended_since_ms=5_000)
+        assert [job.id for job in jobstore.list(query)] == ["open-3000", "done-3000", "open-2000", "open-1000", "done-1000"]
+
     # -- changed
 
     def test_who_waits_is_woken_by_create_change_and_delete(self, jobstore: JobStore) -> None:

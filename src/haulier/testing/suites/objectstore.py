@@ -5,12 +5,13 @@ do all of it.
 """
 
 from collections.abc import Callable
-from hashlib import md5
+from hashlib import md5, sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from haulier.core.effects import HashedFile
 from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectStore
 from haulier.core.task import Outcome, Task
@@ -85,11 +86,13 @@ class ObjectStoreSuite:
         part = run(store.get_object(bucket, key))
         assert (part.data, part.size, part.etag) == (b"content", 7, head.etag)
 
-    def test_a_path_is_streamed(self, store: ObjectStore, run: Run, bucket: str, tmp_path: Path) -> None:
+    def test_a_file_is_streamed(self, store: ObjectStore, run: Run, bucket: str, tmp_path: Path) -> None:
         """The file's bytes, whole."""
         path = tmp_path / "report.csv"
-        path.write_bytes(b"line\n" * 300_000)
-        assert run(store.put_object(bucket, self.key(b"file"), path)) == etag_of(path.read_bytes())
+        data = b"line\n" * 300_000
+        path.write_bytes(data)
+        file = HashedFile(path, len(data), sha256=sha256(data).hexdigest(), md5=etag_of(data))
+        assert run(store.put_object(bucket, self.key(b"file"), file)) == etag_of(data)
         assert run(store.get_object(bucket, self.key(b"file"))).data == path.read_bytes()
 
     @pytest.mark.parametrize(
