@@ -34,7 +34,7 @@ from haulier.engine.briefs import Briefs
 from haulier.engine.jobrun import Held, JobRun
 from haulier.engine.port import Engine, FromRunner, Notice, RunnerJoined
 from haulier.engine.prober import Proofs
-from haulier.engine.scheduler import Candidate, Standing, choose, standing
+from haulier.engine.scheduler import Candidate, choose, may_run
 from haulier.operations.probing import Finding
 
 COMMIT_SECONDS: Final = 0.25
@@ -182,11 +182,11 @@ class Coordinator:
     def _decide(self) -> None:
         """What each job needs next, and which chunks go out."""
         now = self._clock.monotonic()
-        order = standing([run.job for run in self._runs.values()], self.limits.active_max)
+        allowed = may_run([run.job for run in self._runs.values()], self.limits.active_max)
         for run in list(self._runs.values()):
-            self._reconcile(run, order, now)
+            self._reconcile(run, allowed, now)
         if not self._urgent and self._spool.shortage() is None:
-            self._hand_out(order)
+            self._hand_out(allowed)
 
     def _drain(self) -> None:
         """Stop all chunks, and commit what comes of it."""
@@ -397,7 +397,7 @@ class Coordinator:
 
     # -- what each job needs next
 
-    def _reconcile(self, run: JobRun, order: Standing, now: float) -> None:
+    def _reconcile(self, run: JobRun, allowed: frozenset[str], now: float) -> None:
         status = JobStatus(run.job.status)
         if self._moving(run):
             return
@@ -410,7 +410,7 @@ class Coordinator:
         elif status in (JobStatus.CANCELLING, JobStatus.FAILING, JobStatus.COMPLETING):
             self._finish(run, now)
         elif status in (JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED):
-            self._keep_running(run, status, order)
+            self._keep_running(run, status, allowed)
 
     def _moving(self, run: JobRun) -> bool:
         """Whether a move of the job waits for its commit."""
@@ -423,30 +423,30 @@ class Coordinator:
             failure = Failure("ConfirmationTimeout", f"the job was not confirmed within {self.limits.confirmation_days:g} days")
             self._move(run, JobEvent.EXPIRED, failure=failure)
 
-    def _keep_running(self, run: JobRun, status: JobStatus, order: Standing) -> None:
+    def _keep_running(self, run: JobRun, status: JobStatus, allowed: frozenset[str]) -> None:
         self._load(run)
-        may_run = run.job.id in order.may_run
-        if status is JobStatus.READY and may_run:
+        wanted = run.job.id in allowed
+        if status is JobStatus.READY and wanted:
             if self._proven(run):
                 self._open(run)
                 self._move(run, JobEvent.STARTED)
         elif status is JobStatus.ACTIVE:
-            self._keep_active(run, may_run)
+            self._keep_active(run, wanted)
         elif status is JobStatus.PAUSING:
             if not run.unsealed:
                 self._move(run, JobEvent.TASKS_DONE)
             elif self._given_back(run):
                 self._move(run, JobEvent.DRAINED)
-        elif status is JobStatus.PAUSED and may_run and run.job.paused_by == "priority":
+        elif status is JobStatus.PAUSED and wanted and run.job.paused_by == "priority":
             self._move(run, JobEvent.RELEASED)
 
-    def _keep_active(self, run: JobRun, may_run: bool) -> None:
+    def _keep_active(self, run: JobRun, wanted: bool) -> None:
         job = run.job
         if job.executed >= FAILURE_JUDGED_FROM and 2 * job.failed > job.executed:
             self._fail(run, "FailureThresholdExceeded", f"{job.failed} of {job.executed} tasks failed, more than 50 %")
         elif not run.unsealed:
             self._move(run, JobEvent.TASKS_DONE)
-        elif not may_run:
+        elif not wanted:
             self._move(run, JobEvent.HELD, paused_by="priority")
         elif self._proven(run):
             self._open(run)
@@ -521,7 +521,7 @@ class Coordinator:
 
     # -- handing out
 
-    def _hand_out(self, order: Standing) -> None:
+    def _hand_out(self, allowed: frozenset[str]) -> None:
         """Fill every free place of every runner, one chunk at a time, by the scheduler's choice."""
         load = dict.fromkeys(self._runners, 0)
         for run in self._runs.values():
@@ -530,7 +530,7 @@ class Coordinator:
                     load[held.runner] += 1
         while load:
             runner = min(load, key=lambda name: (load[name], name))
-            candidates = self._candidates(order)
+            candidates = self._candidates(allowed)
             if load[runner] >= CHUNKS_PER_RUNNER:
                 candidates = [candidate for candidate in candidates if not candidate.running]
             chosen = choose(candidates)
@@ -545,7 +545,7 @@ class Coordinator:
             self._engine.send(runner, frames.Submit(jobs=(brief,), units=(run.hand_out(self._attempt(), runner),)))
             load[runner] += 1
 
-    def _candidates(self, order: Standing) -> list[Candidate]:
+    def _candidates(self, allowed: frozenset[str]) -> list[Candidate]:
         return [
             Candidate(
                 job=run.job.id,
@@ -556,5 +556,5 @@ class Coordinator:
                 available=run.available,
             )
             for run in self._runs.values()
-            if run.job.status == JobStatus.ACTIVE and run.job.id in order.may_run and self._proofs.missing(run.job) is None
+            if run.job.status == JobStatus.ACTIVE and run.job.id in allowed and self._proofs.missing(run.job) is None
         ]

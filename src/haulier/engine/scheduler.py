@@ -42,16 +42,9 @@ def choose(candidates: Iterable[Candidate]) -> Candidate | None:
 _WORKING = frozenset({JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED})
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What priority asks of the jobs: which may start or go on, and which must make room."""
-
-    may_run: frozenset[str]
-    must_wait: frozenset[str]
-
-
-def standing(jobs: Sequence[Job], active_max: int) -> Standing:
-    """Who runs: per account only the jobs of its highest priority that are neither paused by their user nor finished; over all
-    accounts at most `active_max`, the older first.
+def may_run(jobs: Sequence[Job], active_max: int) -> frozenset[str]:
+    """Which jobs may start or go on: per account only those of its highest priority that are neither paused by their user nor
+    finished; over all accounts at most `active_max`, the older first.
 
     AWS and COS: a job of higher priority pauses the lower ones of its account; they go on by themselves.
     """
@@ -62,5 +55,4 @@ def standing(jobs: Sequence[Job], active_max: int) -> Standing:
     first = [job for job in ready if job.priority == highest[job.account]]
     # Jobs that run already keep their place: a job is not paused because an older one of its rank was confirmed.
     first.sort(key=lambda job: (job.status not in (JobStatus.ACTIVE, JobStatus.PAUSING), job.created_ms, job.id))
-    may_run = frozenset(job.id for job in first[:active_max])
-    return Standing(may_run, frozenset(job.id for job in ready) - may_run)
+    return frozenset(job.id for job in first[:active_max])
