@@ -317,6 +317,35 @@ def test_a_job_goes_the_whole_way(stage):
     assert set(stage.world.effects.values()) == {1}
 
 
+def test_a_report_that_takes_long_is_left_alone(stage):
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    chance = random.Random(2)
+    for _ in range(200):
+        stage.turn()
+        for toy in list(stage.world.toys.values()):
+            if not any(isinstance(unit, frames.WriteReport) for unit, _ in toy.units):
+                toy.step(chance)
+            stage.world.notices.append(toy.speak())
+    writing = [toy for toy in stage.world.toys.values() if toy.units]
+    assert stage.job().status == "Completing"
+    assert [type(unit) for toy in writing for unit, _ in toy.units] == [frames.WriteReport]
+    assert not any(toy.stopping for toy in writing), "it was told to drop the job whose report it writes"
+    assert stage.settle().status == "Complete"
+
+
+def test_a_preparation_is_dropped_when_its_job_is_cancelled(stage):
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    for _ in range(3):
+        stage.turn()
+    (reading,) = [toy for toy in stage.world.toys.values() if toy.units]
+    job = stage.job()
+    stage.jobstore.change("acme", job.id, lambda job: advance(job, JobEvent.CANCEL_REQUESTED, now_ms=stage.clock.now_ms()))
+    for _ in range(3):
+        stage.turn()
+    assert stage.job().status == "Cancelled"
+    assert reading.stopping == {job.id}
+
+
 def test_segments_are_removed_once_their_chunk_is_sealed(stage):
     stage.jobstore.create(a_job(), unfinished_max=10)
     stage.settle()

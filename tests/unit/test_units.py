@@ -57,6 +57,9 @@ class Room:
 
     # doing
 
+    def wait(self, effect, seconds=1.0):
+        return self.effects.run(effect)
+
     def put(self, bucket, key, body):
         return self.effects.run(self.objects.put_object(bucket, key.encode(), body))
 
@@ -78,7 +81,7 @@ class Room:
 
     def report(self, brief, chunks, segments=()):
         unit = frames.WriteReport(attempt=self.attempt(), job=brief.id, chunks=tuple(chunks), segments=tuple(segments))
-        write_report(unit, brief, self, self.spool, self.scratch, self.effects.run, self.events.append)
+        write_report(unit, brief, self, self.spool, self.scratch, self.wait, self.events.append)
 
 
 @pytest.fixture

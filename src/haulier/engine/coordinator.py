@@ -214,7 +214,7 @@ class Coordinator:
     def _forget(self, job_id: str) -> None:
         """The job is terminal. Its runners may still hold something of it: they give it back, and nobody listens."""
         run = self._runs.pop(job_id)
-        for runner in run.runners():
+        for runner in run.runners() | ({run.file_unit.runner} if run.file_unit is not None else set()):
             self._engine.send(runner, frames.Control(give_back=(job_id,)))
 
     # -- what comes from the runners

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from haulier.core.effects import Effect, HashedFile
+from haulier.core.effects import HashedFile
 from haulier.core.errors import JobFailure, StoreError
 from haulier.core.ports import ObjectHead, ObjectPart, ObjectStore, Spool
 from haulier.engine.connections import Connections
@@ -22,7 +22,10 @@ from haulier.spool import files
 
 READ_BACK_BYTES: Final = 8 << 20
 _CONTENT_TYPES: Final = {"csv": "text/csv", "json": "application/json"}
-Await = Callable[[Effect[Any]], Any]
+PUT_SECONDS: Final = 120.0
+PUT_BYTES_PER_SECOND_MIN: Final = 1 << 19
+Await = Callable[..., Any]
+"""Waits for an effect, some time or as many seconds as a second argument says."""
 
 
 def write_report(
@@ -79,7 +82,7 @@ def _deliver(store: ObjectStore, bucket: str, key: str, body: bytes | Path, md5:
             return
         if error.status != 404:
             raise
-        wait(store.put_object(bucket, name, _hashed(body), content_type=_content_type(key)))
+        wait(store.put_object(bucket, name, _hashed(body), content_type=_content_type(key)), _seconds(body))
         return
     _check_same(store, bucket, key, head, size, md5, wait)
 
@@ -88,7 +91,7 @@ def _deliver_blindly(store: ObjectStore, bucket: str, key: str, body: bytes | Pa
     """Put the object where nobody tells whether it is there; what is there already may only be the same."""
     name = key.encode()
     try:
-        wait(store.put_object(bucket, name, _hashed(body), content_type=_content_type(key), if_absent=True))
+        wait(store.put_object(bucket, name, _hashed(body), content_type=_content_type(key), if_absent=True), _seconds(body))
     except StoreError as error:
         if error.status != 412:
             raise
@@ -117,6 +120,11 @@ def _hashed(body: bytes | Path) -> bytes | HashedFile:
             etag.update(block)
             size += len(block)
     return HashedFile(body, size, sha256=payload.hexdigest(), md5=etag.hexdigest())
+
+
+def _seconds(body: bytes | Path) -> float:
+    """How long a put may take, several tries included."""
+    return PUT_SECONDS + _size(body) / PUT_BYTES_PER_SECOND_MIN
 
 
 def _content_type(key: str) -> str:

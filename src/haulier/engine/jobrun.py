@@ -154,9 +154,8 @@ class JobRun:
         return lost
 
     def runners(self) -> set[str]:
-        """Who holds anything of this job."""
-        held = {held.runner for held in self.held.values()}
-        return held if self.file_unit is None else held | {self.file_unit.runner}
+        """Who holds chunks of this job."""
+        return {held.runner for held in self.held.values()}
 
     @property
     def losses_most(self) -> int:

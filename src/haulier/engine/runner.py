@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +54,7 @@ FILE_UNITS_MAX: Final = 4
 WATCH_SECONDS: Final = 0.5
 """How soon a unit that waits for a store notices that it is wanted no longer."""
 CALL_SECONDS_MAX: Final = 120.0
-"""How long a unit of whole files waits for one call to a store, retries included."""
+"""How long a unit of whole files waits for one call to a store, retries included; large bodies are given more."""
 
 _log = structlog.get_logger(__name__)
 
@@ -208,11 +209,11 @@ class Runner:
 
     # -- on a unit's thread
 
-    def _await(self, unit: Unit, effect: Effect[T]) -> T:
+    def _await(self, unit: Unit, effect: Effect[T], seconds: float = CALL_SECONDS_MAX) -> T:
         """The effect's result. Raises _Dropped when the job's files are wanted no longer or the runner ends, _Overdue when the
         store does not answer: then the place goes to others, and the unit is tried again later."""
         future = self._driver.submit(effect)
-        until = self._clock.monotonic() + CALL_SECONDS_MAX
+        until = self._clock.monotonic() + seconds
         while True:
             try:
                 return future.result(timeout=WATCH_SECONDS)
@@ -231,11 +232,11 @@ class Runner:
             if isinstance(unit, RunChunk):
                 self._load(unit, brief)
             else:
-                self._run_file_unit(unit, brief, lambda effect: self._await(unit, effect))
+                self._run_file_unit(unit, brief, partial(self._await, unit))
         except _Dropped:
             return
         except _Overdue:
-            self._failed(unit, "InternalError", f"a store did not answer for {CALL_SECONDS_MAX:g} s", passing=True)
+            self._failed(unit, "InternalError", "a store did not answer in time", passing=True)
         except JobFailure as failure:
             self._failed(unit, failure.code, failure.reason)
         except (OSError, SpoolUnavailable, MemoryError) as error:
@@ -248,7 +249,7 @@ class Runner:
                 unit, "InternalError", f"unexpected {type(error).__name__} in {type(unit).__name__}; see the server's log"
             )
 
-    def _run_file_unit(self, unit: Unit, brief: JobBrief, wait: Callable[[Effect[Any]], Any]) -> None:
+    def _run_file_unit(self, unit: Unit, brief: JobBrief, wait: Callable[..., Any]) -> None:
         if isinstance(unit, ProbeStore):
             run_probe(unit, brief, self._connections, wait, self._mailbox.put)
         elif isinstance(unit, PrepareJob):
