@@ -65,7 +65,7 @@ def request(
     **more: Any,
 ) -> RawRequest:
     wire = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
-    return RawRequest(method, path.encode(), query.encode(), wire, body, **{"secure": False, "peer_is_loopback": True, **more})
+    return RawRequest(method, path.encode(), query.encode(), wire, body, **{"secure": False, "peer": "127.0.0.1", **more})
 
 
 def authorization(headers: str, parameters: str, signature: str, *, time: str = KEY_TIME, key: str = KEY) -> str:
@@ -378,8 +378,8 @@ def test_a_body_that_nothing_covers_needs_leave(
     policy: str, loopback: bool, secure: bool, with_digest: bool, let_in: bool
 ) -> None:
     headers = {**BASE, "content-md5": digest(b"body")} if with_digest else BASE
-    asked = signed(request("POST", headers=headers, body=b"body", secure=secure, peer_is_loopback=loopback))
-    read = signed(request(headers=BASE, secure=secure, peer_is_loopback=loopback))
+    asked = signed(request("POST", headers=headers, body=b"body", secure=secure, peer="127.0.0.1" if loopback else "192.0.2.7"))
+    read = signed(request(headers=BASE, secure=secure, peer="127.0.0.1" if loopback else "192.0.2.7"))
     verify(read, http_policy=policy)
     if let_in:
         verify(asked, http_policy=policy)

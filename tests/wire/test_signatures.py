@@ -64,7 +64,7 @@ def raw(method: str, url: str, headers: Any, body: bytes = b"") -> RawRequest:
     ]
     if not any(name == b"host" for name, _ in wire):
         wire.insert(0, (b"host", parts.netloc.encode()))
-    return RawRequest(method, parts.path.encode(), parts.query.encode(), wire, body, secure=False, peer_is_loopback=True)
+    return RawRequest(method, parts.path.encode(), parts.query.encode(), wire, body, secure=False, peer="127.0.0.1")
 
 
 def sent_by_boto(operation: str, **parameters: Any) -> RawRequest:

@@ -13,7 +13,6 @@ authority. Configure uvicorn with `ws="none"`, `proxy_headers=False` (a forwarde
 """
 
 import asyncio
-import ipaddress
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, ClassVar, Final
@@ -262,14 +261,5 @@ def raw_request(scope: MutableMapping[str, Any], body: bytes) -> RawRequest:
         headers=list(scope["headers"]),
         body=body,
         secure=scope["scheme"] == "https",
-        peer_is_loopback=client is not None and _is_loopback(client[0]),
+        peer="" if client is None else client[0],
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

@@ -1,5 +1,6 @@
 """A request as it came over the wire, before anything was decoded: what a signature covers."""
 
+import ipaddress
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -23,7 +24,18 @@ class RawRequest(msgspec.Struct, frozen=True):
     body: bytes
     secure: bool
     """Whether it came over TLS."""
-    peer_is_loopback: bool
+    peer: str
+    """The address it came from; empty where there is none."""
+
+    @property
+    def peer_is_loopback(self) -> bool:
+        """Whether it came from this machine."""
+        try:
+            address = ipaddress.ip_address(self.peer)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return (mapped or address).is_loopback
 
     @property
     def path(self) -> str:
