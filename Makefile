@@ -18,7 +18,7 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.13 python3.12 python3.11; 
 	  if "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; done; \
 	[ -n "$$python" ] || { echo "make: no Python 3.11 or newer found; PYTHON=/path/to/python3 make … names one" >&2; exit 1; }
 
-.PHONY: help install demo test check bench kill-rounds lock format clean
+.PHONY: help install demo test check docs bench kill-rounds lock format clean
 
 help:  ## what can be done here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,9 @@ check: $(INSTALLED)  ## format, lint, types, direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(INSTALLED)  ## write the generated pages of docs/reference anew
+	@PYTHONPATH=docs:tests $(BIN)/python -m generator
 
 format: $(INSTALLED)  ## rewrite the code as `check` wants it
 	@$(BIN)/ruff format .

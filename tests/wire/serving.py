@@ -15,9 +15,9 @@ from haulier.api.http import HaulierHttpProtocol
 from haulier.api.server import create_app
 from haulier.core.accounts import Account, Role, User
 from haulier.core.job import Job
-from haulier.core.lifecycle import JobEvent
+from haulier.core.lifecycle import JobEvent as E
 from haulier.core.placement import Resolver, Store
-from haulier.core.ports import JobMoved
+from haulier.core.ports import JobMoved, ListQuery
 from haulier.jobstore import SqlJobStore
 from haulier.service import Service
 from haulier.testing.cosclient import CosClient
@@ -25,6 +25,37 @@ from haulier.testing.cosclient import CosClient
 AWS_ACCOUNT_ID = "123456789012"
 COS_UIN = "100000000001"
 COS_APPID = "1250000000"
+
+A_JOB: dict[str, Any] = {
+    "Manifest": {
+        "Spec": {"Format": "S3BatchOperations_CSV_20180820", "Fields": ["Bucket", "Key"]},
+        "Location": {"ObjectArn": "arn:aws:s3:::lists/m.csv", "ETag": '"60e4"'},
+    },
+    "Operation": {"S3PutObjectTagging": {"TagSet": [{"Key": "k", "Value": "v"}]}},
+    "Priority": 10,
+    "Report": {"Enabled": False},
+    "RoleArn": f"arn:aws:iam::{AWS_ACCOUNT_ID}:role/batch",
+}
+"""A CreateJob that is accepted, but for its token."""
+
+_READY = (E.PICKED_UP, E.PREPARED)
+_ACTIVE = (*_READY, E.STARTED)
+WAYS: dict[str, tuple[E, ...]] = {
+    "New": (),
+    "Preparing": (E.PICKED_UP,),
+    "Suspended": (E.PICKED_UP, E.CONFIRMATION_DUE),
+    "Ready": _READY,
+    "Active": _ACTIVE,
+    "Pausing": (*_ACTIVE, E.HELD),
+    "Paused": (*_ACTIVE, E.HELD, E.DRAINED),
+    "Completing": (*_ACTIVE, E.TASKS_DONE),
+    "Complete": (*_ACTIVE, E.TASKS_DONE, E.REPORTED),
+    "Cancelling": (*_ACTIVE, E.CANCEL_REQUESTED),
+    "Cancelled": (*_ACTIVE, E.CANCEL_REQUESTED, E.REPORTED),
+    "Failing": (*_ACTIVE, E.FAILED),
+    "Failed": (*_ACTIVE, E.FAILED, E.REPORTED),
+}
+"""What must happen to a new job until it is in a state."""
 
 
 class SettableClock:
@@ -75,8 +106,10 @@ class Serving:
         self.url = f"http://127.0.0.1:{port}"
         self.epoch = jobstore.begin_epoch()
         self.ready: bool | str = True
+        self.settled: set[str] = set()
+        """Jobs that stay in their state."""
 
-    def move(self, job_id: str, *events: JobEvent, **facts: Any) -> Job:
+    def move(self, job_id: str, *events: E, **facts: Any) -> Job:
         """What the coordinator would do; the facts go with the last event."""
         for number, event in enumerate(events):
             last = number == len(events) - 1
@@ -85,6 +118,19 @@ class Serving:
 
     def jobs(self, account: str = "acme") -> list[Job]:
         return [job for job in self.jobstore.unfinished() if job.account == account]
+
+    def every_job(self, account: str = "acme") -> list[Job]:
+        """Also those that have ended."""
+        return list(self.jobstore.list(ListQuery(account=account, newest_first=False, limit=10_000)))
+
+    def job_that_is(self, status: str) -> str:
+        """The id of a job in that state: always the same one, made when it is first asked for."""
+        job_id = self.s3().create_job(**A_JOB, ClientRequestToken=f"that is {status}")["JobId"]
+        if job_id not in self.settled:
+            self.settled.add(job_id)
+            if WAYS[status]:
+                self.move(job_id, *WAYS[status], total=0)
+        return job_id
 
     def cos(self, name: str = "admin", appid: str = COS_APPID) -> CosClient:
         return CosClient(self.url, appid, f"AKID{name.upper()}", f"secret-of-{name}")

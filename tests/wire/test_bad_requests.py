@@ -5,16 +5,18 @@ import http.client
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from haulier.testing.cosclient import CosAnswer, CosClient, authorization
+from wire.badrequests import Row, Table, table, written_out
 from wire.serving import AWS_ACCOUNT_ID, COS_APPID, Serving
-from wire.test_cos import MANIFEST, OPERATION, REPORT, a_body
+from wire.test_cos import a_body
 
 NAMESPACE = "http://awss3control.amazonaws.com/doc/2018-08-20/"
 S3_MANIFEST = (
@@ -28,8 +30,6 @@ S3_REPORT = (
     "<ReportScope>AllTasks</ReportScope></Report>"
 )
 S3_ROLE = f"<RoleArn>arn:aws:iam::{AWS_ACCOUNT_ID}:role/batch</RoleArn>"
-DELETE = "<COSDeleteObject/>"
-DOCTYPE = '<!DOCTYPE CreateJobRequest [<!ENTITY a "aaaa">]>'
 
 
 def s3_body(**changes: str) -> str:
@@ -79,292 +79,63 @@ def s3_refusal(answer: CosAnswer) -> tuple[int, str | None, str]:
 @pytest.fixture(autouse=True)
 def nothing_is_stored(served: Serving) -> Iterator[None]:
     yield
-    assert served.jobs() == []
+    assert [job for job in served.every_job() if job.id not in served.settled] == []
 
 
-FILTERED = MANIFEST.replace("<Spec>", "<Filter/><Spec>")
-NO_QCS = MANIFEST.replace("qcs::cos", "arn:aws")
-NO_COLUMN = MANIFEST.replace(">Key<", ">Size<")
-
-BAD_COS: list[tuple[str, str | bytes, int, str, str]] = [
-    ("an empty body", "", 400, "InvalidRequest", "empty"),
-    ("no XML", "hello", 400, "MalformedXML", "not well-formed"),
-    ("half a document", a_body()[:-20], 400, "MalformedXML", "not well-formed"),
-    ("a DOCTYPE", DOCTYPE + a_body(), 400, "MalformedXML", "DOCTYPE"),
-    ("UTF-16", a_body().encode("utf-16"), 400, "MalformedXML", "UTF-8"),
-    ("too large", a_body() + " " * (1 << 20), 400, "XMLSizeLimit", "larger than"),
-    ("too deep", "<a>" * 50 + "</a>" * 50, 400, "XMLSizeLimit", "deep"),
-    ("too many elements", "<CreateJobRequest>" + "<a/>" * 10_001 + "</CreateJobRequest>", 400, "XMLSizeLimit", "elements"),
-    ("another root", "<CreateJob/>", 400, "MalformedXML", "CreateJobRequest"),
-    ("no token", a_body().replace("ClientRequestToken", "Other"), 400, "MalformedXML", "ClientRequestToken"),
-    ("an empty token", a_body(" ").replace("> <", "><", 1), 400, "InvalidArgument", "ClientRequestToken"),
-    ("a long token", a_body("x" * 65), 400, "InvalidArgument", "ClientRequestToken"),
-    ("no manifest", a_body(manifest=""), 400, "MalformedXML", "Manifest"),
-    ("no operation", a_body(operation=""), 400, "MalformedXML", "Operation"),
-    ("no report", a_body(report=""), 400, "MalformedXML", "Report"),
-    ("no role", a_body().replace("RoleArn", "Role"), 400, "MalformedXML", "RoleArn"),
-    ("two manifests", a_body(manifest=MANIFEST * 2), 400, "MalformedXML", "Manifest"),
-    (
-        "an unknown element",
-        a_body(manifest=MANIFEST.replace("<Spec>", "<Filter/><Spec>")),
-        400,
-        "MalformedXML",
-        "Manifest.Filter",
-    ),
-    ("two operations", a_body(operation=OPERATION.replace("</Op", DELETE + "</Op")), 400, "MalformedXML", "Operation"),
-    ("an unknown operation", a_body(operation="<Operation><COSMove/></Operation>"), 400, "MalformedXML", "Operation.COSMove"),
-    ("no ETag", a_body(manifest=MANIFEST.replace("ETag", "Tag")), 400, "MalformedXML", "Manifest.Location"),
-    ("an unknown format", a_body(manifest=MANIFEST.replace("_V1", "_V9")), 400, "InvalidArgument", "Manifest.Spec.Format"),
-    (
-        "an unknown column",
-        a_body(manifest=MANIFEST.replace(">Key<", ">Size<")),
-        400,
-        "MalformedXML",
-        "Manifest.Spec.Fields[1]",
-    ),
-    ("no manifest and a bad value", a_body(manifest="", priority="high"), 400, "MalformedXML", "Manifest"),
-    ("a bad column and a bad value", a_body(manifest=NO_COLUMN, priority="-1"), 400, "MalformedXML", "Manifest.Spec.Fields[1]"),
-    ("options", a_body(extra="<Options><MaxTasks>1</MaxTasks></Options>"), 400, "InvalidRequest", "Options"),
-    ("empty options", a_body(extra="<Options/>"), 400, "InvalidRequest", "Options"),
-    (
-        "a bucket of another APPID under ours",
-        a_body(report=REPORT.replace("-1250000000<", "-1259999999<")),
-        400,
-        "InvalidArgument",
-        "Report.Bucket",
-    ),
-    ("no Key column", a_body(manifest=MANIFEST.replace(">Key<", ">Ignore<")), 400, "MalformedXML", "Manifest.Spec.Fields"),
-    ("an unknown scope", a_body(report=REPORT.replace("AllTasks", "Some")), 400, "InvalidArgument", "Report.ReportScope"),
-    ("a long prefix", a_body(report=REPORT.replace("reports<", "é" * 129 + "<")), 400, "InvalidArgument", "Report.Prefix"),
-    ("a long description", a_body(extra=f"<Description>{'x' * 257}</Description>"), 400, "InvalidArgument", "Description"),
-    ("a negative priority", a_body(priority="-1"), 400, "InvalidArgument", "Priority"),
-    ("a huge priority", a_body(priority="2147483648"), 400, "InvalidArgument", "Priority"),
-    ("a priority in words", a_body(priority="high"), 400, "InvalidArgument", "Priority"),
-    ("a priority with underscores", a_body(priority="1_000"), 400, "InvalidArgument", "Priority"),
-    (
-        "an unknown storage class",
-        a_body(operation=OPERATION.replace("<TargetR", "<StorageClass>COLD</StorageClass><TargetR", 1)),
-        400,
-        "InvalidArgument",
-        "Operation.COSPutObjectCopy.StorageClass",
-    ),
-    ("a foreign APPID", a_body(report=REPORT.replace("1250000000", "1259999999")), 400, "InvalidArgument", "Report.Bucket"),
-    (
-        "no resource name",
-        a_body(manifest=MANIFEST.replace("qcs::cos", "arn:aws")),
-        400,
-        "InvalidArgument",
-        "Manifest.Location.ObjectArn",
-    ),
-    ("a foreign role", a_body().replace("uin/100000000001", "uin/100000000002"), 403, "AccessDenied", "RoleArn"),
-    ("no role name", a_body().replace("roleName/batch", "batch"), 400, "InvalidArgument", "RoleArn"),
-    ("a role that is not there", a_body().replace("roleName/batch", "roleName/x"), 403, "AccessDenied", "PassRole"),
-    (
-        "an operation that is not implemented",
-        a_body(
-            operation="<Operation><COSInitiateRestoreObject><ExpirationInDays>1</ExpirationInDays><JobTier>Bulk</JobTier>"
-            "</COSInitiateRestoreObject></Operation>"
-        ),
-        400,
-        "InvalidRequest",
-        "Operation.COSInitiateRestoreObject",
-    ),
-]
+def send_row(served: Serving, dialect: str, table: Table, row: Row) -> CosAnswer:
+    """The row's request, signed, to the job it needs."""
+    target = written_out(row.target).replace("{job}", served.job_that_is(row.job) if row.job else "")
+    if dialect == "s3control":
+        changes = {"key": f"AKID{row.user.upper()}", "secret": row.secret or f"secret-of-{row.user}"}
+        account = {"account": row.account} if row.account else {}
+        return send_s3(served, row.method, target, table.body(row), **changes, **account)
+    path, _, query = target.partition("?")
+    client = CosClient(served.url, row.account or COS_APPID, f"AKID{row.user.upper()}", row.secret or f"secret-of-{row.user}")
+    return client.send(row.method, path, table.body(row), dict(parse_qsl(query, keep_blank_values=True)))
 
 
-@pytest.mark.parametrize(("body", "status", "code", "named"), [case[1:] for case in BAD_COS], ids=[case[0] for case in BAD_COS])
-def test_cos_refuses_a_bad_job(served: Serving, body: str | bytes, status: int, code: str, named: str) -> None:
-    answer = served.cos().send("POST", "/jobs", body)
-    assert (answer.status, answer.text("Code")) == (status, code)
-    assert named in (answer.text("Message") or "")
+def cos_refusal(answer: CosAnswer) -> tuple[int, str | None, str]:
+    """Status, code and message, after seeing that the document is a whole one."""
+    root = answer.xml
+    assert [child.tag for child in root] == ["Code", "Message", "Resource", "RequestId", "TraceId"]
+    assert root.tag == "Error"
+    assert answer.text("RequestId") == answer.headers["x-cos-request-id"]
+    return answer.status, answer.text("Code"), answer.text("Message") or ""
 
 
-NO_PREFIX = S3_REPORT.replace("<Format>", "<Prefix/><Format>")
-UNKNOWN = "<Operation><S3Move/></Operation>"
-
-BAD_S3: list[tuple[str, str | bytes, int, str, str]] = [
-    ("an empty body", "", 400, "BadRequestException", "empty"),
-    ("no XML", "hello", 400, "BadRequestException", "not well-formed"),
-    ("a DOCTYPE", DOCTYPE + s3_body(), 400, "BadRequestException", "DOCTYPE"),
-    ("too large", s3_body() + " " * (1 << 20), 400, "BadRequestException", "larger than"),
-    ("another namespace", s3_body().replace(NAMESPACE, "urn:x"), 400, "BadRequestException", "namespace"),
-    ("no manifest", s3_body(Manifest=""), 400, "BadRequestException", "Manifest"),
-    ("no operation", s3_body(Operation=""), 400, "BadRequestException", "Operation"),
-    ("no report", s3_body(Report=""), 400, "BadRequestException", "Report"),
-    ("no role", s3_body(RoleArn=""), 400, "BadRequestException", "RoleArn"),
-    ("no token", s3_body(ClientRequestToken=""), 400, "BadRequestException", "ClientRequestToken"),
-    ("no priority", s3_body(Priority=""), 400, "BadRequestException", "Priority"),
-    (
-        "two operations",
-        s3_body(Operation=S3_OPERATION.replace("</Op", "<S3DeleteObject/></Op")),
-        400,
-        "BadRequestException",
-        "Operation",
-    ),
-    (
-        "an unknown operation",
-        s3_body(Operation=UNKNOWN),
-        400,
-        "BadRequestException",
-        "Operation.S3Move",
-    ),
-    (
-        "an operation that is not implemented",
-        s3_body(Operation="<Operation><S3DeleteObjectTagging/></Operation>"),
-        400,
-        "BadRequestException",
-        "Operation.S3DeleteObjectTagging",
-    ),
-    (
-        "a manifest of its own making",
-        s3_body(
-            Manifest="<ManifestGenerator><S3JobManifestGenerator><SourceBucket>arn:aws:s3:::b</SourceBucket>"
-            "<EnableManifestOutput>false</EnableManifestOutput></S3JobManifestGenerator></ManifestGenerator>"
-        ),
-        400,
-        "BadRequestException",
-        "ManifestGenerator",
-    ),
-    (
-        "an inventory",
-        s3_body(Manifest=S3_MANIFEST.replace("S3BatchOperations_CSV_20180820", "S3InventoryReport_CSV_20161130")),
-        400,
-        "BadRequestException",
-        "Manifest.Spec.Format",
-    ),
-    (
-        "an unknown enum value",
-        s3_body(Report=S3_REPORT.replace("AllTasks", "Some")),
-        400,
-        "BadRequestException",
-        "Report.ReportScope",
-    ),
-    ("no report scope", s3_body(Report=S3_REPORT.replace("ReportScope", "Scope")), 400, "BadRequestException", "Report"),
-    (
-        "an empty prefix",
-        s3_body(Report=S3_REPORT.replace("<Format>", "<Prefix/><Format>")),
-        400,
-        "BadRequestException",
-        "Report.Prefix",
-    ),
-    (
-        "a huge priority",
-        s3_body(Priority="<Priority>99999999999</Priority>"),
-        400,
-        "BadRequestException",
-        "is not between 0 and 2147483647",
-    ),
-    ("no ARN", s3_body(RoleArn="<RoleArn>not an arn</RoleArn>"), 400, "BadRequestException", "RoleArn"),
-    ("a foreign role", s3_body(RoleArn=S3_ROLE.replace("1234", "9999")), 403, "AccessDenied", "RoleArn"),
-    ("options", s3_body(Options="<Options><Guards/></Options>"), 400, "BadRequestException", "Options: is part of the protocol"),
-    ("empty options", s3_body(Options="<Options/>"), 400, "BadRequestException", "Options: is part of the protocol"),
-    ("a role that is not there", s3_body(RoleArn=S3_ROLE.replace("batch", "x")), 403, "AccessDenied", "PassRole"),
-    ("no Bucket column", s3_body(Manifest=S3_MANIFEST.replace(">Bucket<", ">Ignore<")), 400, "BadRequestException", "Fields"),
-]
+TABLES = {dialect: table(dialect) for dialect in ("s3control", "cos")}
+ROWS = [(dialect, row) for dialect, found in TABLES.items() for row in found.rows]
 
 
-@pytest.mark.parametrize(("body", "status", "code", "named"), [case[1:] for case in BAD_S3], ids=[case[0] for case in BAD_S3])
-def test_s3_refuses_a_bad_job(served: Serving, body: str | bytes, status: int, code: str, named: str) -> None:
-    found = s3_refusal(send_s3(served, "POST", "/v20180820/jobs", body))
-    assert found[:2] == (status, code)
-    assert named in found[2]
+@pytest.mark.parametrize(("dialect", "row"), ROWS, ids=[f"{dialect}: {row.name}" for dialect, row in ROWS])
+def test_a_bad_request_is_refused_as_its_table_says(served: Serving, dialect: str, row: Row) -> None:
+    if row.job:
+        served.job_that_is(row.job)
+    before = served.every_job()
+    served.service.extensions = row.extensions
+    try:
+        answer = send_row(served, dialect, TABLES[dialect], row)
+    finally:
+        served.service.extensions = True
+    status, code, message = (s3_refusal if dialect == "s3control" else cos_refusal)(answer)
+    assert (status, code) == (row.status, row.code), message
+    for told in row.told:
+        assert told in message
+    assert served.every_job() == before
 
 
-@pytest.mark.parametrize(
-    ("query", "named"),
-    [
-        ({"jobStatuses": "Sleeping"}, "jobStatuses"),
-        ({"jobStatuses": "Active,Sleeping"}, "jobStatuses"),
-        ({"maxResults": "0"}, "maxResults"),
-        ({"maxResults": "1001"}, "maxResults"),
-        ({"maxResults": "many"}, "maxResults"),
-        ({"nextToken": ""}, "nextToken"),
-        ({"nextToken": "x" * 65}, "nextToken"),
-        ({"nextToken": "forged"}, "list token"),
-        ({"nextToken": "00000000-0000-4000-8000-000000000000"}, "list token"),
-    ],
-)
-def test_cos_refuses_a_bad_list(served: Serving, query: dict[str, str], named: str) -> None:
-    answer = served.cos().send("GET", "/jobs", query=query)
-    assert (answer.status, answer.text("Code")) == (400, "InvalidArgument")
-    assert named in (answer.text("Message") or "")
+@pytest.mark.parametrize("dialect", TABLES)
+def test_the_valid_requests_of_a_table_are_accepted(fresh: Serving, dialect: str) -> None:
+    found = TABLES[dialect]
+    target = "/jobs" if dialect == "cos" else "/v20180820/jobs"
+    whole = Row(name="as it is", target=target, code="", message="")
+    assert send_row(fresh, dialect, found, whole).status == 200
+    for name in found.valid.keys() - {"CreateJob"}:
+        request = msgspec.structs.replace(whole, request=name, method="PUT", job="New", target=f"{target}/{{job}}/tagging")
+        assert send_row(fresh, dialect, found, request).status == 200
 
 
 NO_ID = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "query", "status", "code", "named"),
-    [
-        ("GET", f"/jobs/{NO_ID}", {}, 404, "NoSuchJob", NO_ID),
-        ("POST", f"/jobs/{NO_ID}/priority", {"priority": "1"}, 404, "NoSuchJob", NO_ID),
-        ("POST", f"/jobs/{NO_ID}/priority", {}, 400, "InvalidRequest", "priority"),
-        ("POST", f"/jobs/{NO_ID}/priority", {"priority": "2147483648"}, 400, "InvalidArgument", "priority"),
-        ("POST", f"/jobs/{NO_ID}/priority", {"priority": "१"}, 400, "InvalidArgument", "priority"),
-        ("POST", f"/jobs/{NO_ID}/status", {"requestedJobStatus": "Ready"}, 404, "NoSuchJob", NO_ID),
-        ("POST", f"/jobs/{NO_ID}/status", {}, 400, "InvalidArgument", "requestedJobStatus"),
-        ("POST", f"/jobs/{NO_ID}/status", {"requestedJobStatus": "Active"}, 400, "InvalidArgument", "requestedJobStatus"),
-        (
-            "POST",
-            f"/jobs/{NO_ID}/status",
-            {"requestedJobStatus": "Ready", "statusUpdateReason": "é" * 129},
-            400,
-            "InvalidArgument",
-            "statusUpdateReason",
-        ),
-        (
-            "POST",
-            f"/jobs/{NO_ID}/status",
-            {"requestedJobStatus": "Ready", "statusUpdateReason": "\x01"},
-            400,
-            "InvalidArgument",
-            "statusUpdateReason",
-        ),
-        ("DELETE", f"/jobs/{NO_ID}", {}, 404, "NoSuchJob", NO_ID),
-        ("GET", "/jobs/", {}, 400, "InvalidRequest", "job id"),
-        ("POST", "/jobs//priority", {"priority": "1"}, 400, "InvalidRequest", "job id"),
-        ("PUT", "/jobs", {}, 405, "MethodNotAllowed", "POST or GET"),
-        ("POST", f"/jobs/{NO_ID}", {}, 405, "MethodNotAllowed", "GET or DELETE"),
-        ("GET", f"/jobs/{NO_ID}/tagging", {}, 400, "InvalidURI", "tagging"),
-        ("GET", f"/jobs/{NO_ID}/status/x", {}, 400, "InvalidURI", "status/x"),
-        ("GET", "/elsewhere", {}, 400, "InvalidURI", "elsewhere"),
-    ],
-)
-def test_cos_answers_what_cannot_be_found_or_understood(
-    served: Serving, method: str, path: str, query: dict[str, str], status: int, code: str, named: str
-) -> None:
-    answer = served.cos().send(method, path, query=query)
-    assert (answer.status, answer.text("Code")) == (status, code)
-    assert named in (answer.text("Message") or "")
-
-
-@pytest.mark.parametrize(
-    ("method", "target", "status", "code"),
-    [
-        ("GET", "/v20180820/jobs/", 400, "BadRequestException"),
-        ("GET", "/v20180820/jobs/abcd", 400, "BadRequestException"),
-        ("GET", "/v20180820/jobs/abcde", 400, "NotFoundException"),
-        ("GET", f"/v20180820/jobs/{NO_ID}0", 400, "BadRequestException"),
-        ("GET", "/v20180820/jobs/a%20b!!!", 400, "BadRequestException"),
-        ("DELETE", "/v20180820/jobs/abc/tagging", 400, "BadRequestException"),
-        ("GET", "/v20180820/jobs?nextToken=abc", 400, "InvalidNextTokenException"),
-        ("GET", "/v20180820/jobs?nextToken=", 400, "InvalidNextTokenException"),
-        ("GET", "/v20180820/jobs?nextToken=a%7Cb", 400, "InvalidNextTokenException"),
-        ("GET", f"/v20180820/jobs?nextToken={'a' * 1025}", 400, "InvalidNextTokenException"),
-        ("GET", "/v20180820/jobs%2Fx", 400, "InvalidURI"),
-        ("GET", "/v20180820/other", 400, "InvalidURI"),
-        ("GET", "/elsewhere", 400, "InvalidURI"),
-        ("PUT", "/v20180820/jobs", 405, "MethodNotAllowed"),
-        ("POST", f"/v20180820/jobs/{NO_ID}/priority", 400, "BadRequestException"),
-        ("POST", f"/v20180820/jobs/{NO_ID}/priority?priority=-1", 400, "BadRequestException"),
-        ("POST", f"/v20180820/jobs/{NO_ID}/priority?priority=1&priority=2", 400, "BadRequestException"),
-        ("POST", f"/v20180820/jobs/{NO_ID}/status", 400, "BadRequestException"),
-        ("POST", f"/v20180820/jobs/{NO_ID}/status?requestedJobStatus=Ready&statusUpdateReason=", 400, "BadRequestException"),
-        ("GET", "/v20180820/jobs?maxResults=%FF", 400, "InvalidRequestException"),
-    ],
-)
-def test_s3_answers_what_cannot_be_found_or_understood(served: Serving, method: str, target: str, status: int, code: str) -> None:
-    assert s3_refusal(send_s3(served, method, target))[:2] == (status, code)
 
 
 def wrong_key(served: Serving, key: str) -> CosClient:
