@@ -320,7 +320,7 @@ class Service:
                 raise IllegalTransition(job.id, job.status, "another priority")
             return msgspec.structs.replace(job, priority=priority)
 
-        return self._jobstore.change(caller.account.name, job_id, change)
+        return self._jobstore.change(caller.account.name, job_id, change, by=caller.user.name)
 
     def set_status(self, caller: Caller, job_id: str, requested: str, reason: str | None) -> StatusAnswer:
         """Confirm, resume (`Ready`), cancel (`Cancelled`) or, with extensions on, pause (`Paused`) a job.
@@ -344,7 +344,7 @@ class Service:
             changed = _react(job, reaction, now_ms)
             return changed if reason is None else msgspec.structs.replace(changed, status_reason=reason)
 
-        job = self._jobstore.change(caller.account.name, job_id, change)
+        job = self._jobstore.change(caller.account.name, job_id, change, by=caller.user.name, reason=reason)
         resumed = requested == "Ready" and job.status == JobStatus.ACTIVE
         return StatusAnswer(job, JobStatus.READY.value if resumed else str(job.status))
 
@@ -372,14 +372,17 @@ class Service:
 
     def _set_tags(self, caller: Caller, job_id: str, tags: Mapping[str, str]) -> None:
         after = dict(tags)
-        self._jobstore.change(caller.account.name, job_id, lambda job: msgspec.structs.replace(job, tags=after))
+        self._jobstore.change(
+            caller.account.name, job_id, lambda job: msgspec.structs.replace(job, tags=after), by=caller.user.name
+        )
 
     def delete(self, caller: Caller, job_id: str) -> None:
         """Hide the job; an unfinished one is cancelled first and ends properly, unseen. Its token stays used (decisions §5)."""
         self.authorise(caller, Call.DELETE)
         now_ms = self.clock.now_ms()
-        self._jobstore.change(caller.account.name, job_id, lambda job: _react(job, _DISCARD[JobStatus(job.status)], now_ms))
-        self._jobstore.delete(caller.account.name, job_id)
+        account, user = caller.account.name, caller.user.name
+        self._jobstore.change(account, job_id, lambda job: _react(job, _DISCARD[JobStatus(job.status)], now_ms), by=user)
+        self._jobstore.delete(account, job_id, by=user)
 
 
 def _react(job: Job, reaction: Reaction, now_ms: int) -> Job:

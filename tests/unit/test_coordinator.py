@@ -404,7 +404,24 @@ def test_a_store_is_probed_before_the_first_task_and_a_job_that_it_would_harm_is
     assert (job.status, job.failure and job.failure.code) == (status, code)
     assert bool(world.effects) == (status == "Complete")
     assert world.probes == ([] if store.probe in ("off", "known") else ["main"])
+    tried = {"store": "main", "verdict": verdict, "detail": "as seen"}
+    untried = {"store": "main", "probe": store.probe}
+    told = [(event.kind, event.facts) for event in stage.jobstore.events(job.id) if "store" in event.facts]
+    assert told == [("probed", tried) if world.probes else ("runs unproven", untried)]
     stage.jobstore.close()
+
+
+def test_a_jobs_record_tells_its_whole_life_and_which_runners_it_lost(stage):
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    job = stage.settle(until=lambda job: job.executed > 0)
+    (name, held) = next((toy.name, toy.units) for toy in stage.world.toys.values() if toy.units)
+    stage.world.kill(name)
+    stage.settle()
+    told = stage.jobstore.events(job.id)
+    statuses = [event.facts["status"] for event in told if event.kind in ("created", "status")]
+    assert statuses == ["New", "Preparing", "Ready", "Active", "Completing", "Complete"]
+    lost = [event.facts for event in told if event.kind == "runner lost"]
+    assert lost == [{"runner": name, "reason": "killed", "chunks": len(held)}]
 
 
 def test_what_was_proven_is_not_tried_again_by_the_next_job(tmp_path):

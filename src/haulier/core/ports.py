@@ -4,7 +4,7 @@
 `core.effects`, run by a `Driver`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import ClassVar, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ import msgspec
 
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.effects import Effect, HashedFile
+from haulier.core.history import Happening, RecordedEvent
 from haulier.core.job import Failure, Job
 from haulier.core.lifecycle import JobEvent
 from haulier.core.task import Outcome, Task
@@ -99,7 +100,7 @@ class JobMoved(msgspec.Struct, frozen=True, tag=True):
     """The status from which the caller moves it: in any other the entry changes nothing, so repeating it is safe. None = any."""
 
 
-Entry = ChunksStaged | ChunksOpened | SegmentAdded | ChunkReleased | ChunkSealed | JobMoved
+Entry = ChunksStaged | ChunksOpened | SegmentAdded | ChunkReleased | ChunkSealed | JobMoved | Happening
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,9 +120,10 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobStore(Protocol):
-    """Jobs and the ledger of their chunks, durable when a call returns.
+    """Jobs, their record and the ledger of their chunks, durable when a call returns.
 
-    The API uses the first group, the coordinator the second. All writes go through one writer.
+    The API uses the first group, the coordinator the second. All writes go through one writer. `create`, `change`, `delete` and
+    `commit` write what `core.history` tells of their change into the job's record, in the same transaction.
     """
 
     def create(self, job: Job, *, unfinished_max: int) -> None:
@@ -140,19 +142,33 @@ class JobStore(Protocol):
         """One page."""
         ...
 
-    def change(self, account: str, job_id: str, change: Callable[[Job], Job]) -> Job:
+    def change(
+        self, account: str, job_id: str, change: Callable[[Job], Job], *, by: str | None = None, reason: str | None = None
+    ) -> Job:
         """Read, change and write in one transaction; what `change` raises is raised. Raises JobNotFound. `change` may touch
-        status, priority, tags, confirmation and reason, never the counters; it must be pure, for it may be run twice."""
+        status, priority, tags, confirmation and reason, never the counters; it must be pure, for it may be run twice.
+
+        `by` is the user who asked for it and `reason` what they said, both for the job's record."""
         ...
 
-    def delete(self, account: str, job_id: str) -> Job:
+    def delete(self, account: str, job_id: str, *, by: str | None = None) -> Job:
         """Hide the job from get and list; the coordinator still sees it until it is terminal, and its token stays in use
-        until the record is forgotten (decisions §5). Raises JobNotFound."""
+        until the job is forgotten (decisions §5). `by` as in `change`. Raises JobNotFound."""
+        ...
+
+    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[RecordedEvent]:
+        """The job's record behind the number `after`, in order of commit: whoever's job it is, also when it was deleted. The
+        first FIRST_KEPT and the newest NEWEST_KEPT events are there. Empty for a job that is not there."""
         ...
 
     def changed(self) -> Callable[[float], bool]:
         """A function that waits up to so many seconds until `create`, `change` or `delete` was called since it last returned, and
         tells whether one was."""
+        ...
+
+    def watch(self, told: Callable[[Collection[str]], None]) -> Callable[[], None]:
+        """From now on call `told` with the ids of jobs that something was written about, commits included, once it is durable.
+        It is called on any thread and must return at once; the function returned ends it."""
         ...
 
     # -- the coordinator's half
@@ -187,7 +203,7 @@ class JobStore(Protocol):
         ...
 
     def forget(self, job_ids: Iterable[str]) -> None:
-        """Remove terminal jobs for good, with their ledger; ids of others are passed over."""
+        """Remove terminal jobs for good, with ledger and record; ids of others are passed over."""
         ...
 
     def close(self) -> None:

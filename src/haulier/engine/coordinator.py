@@ -8,13 +8,14 @@ opening a chunk does, and comes before. Decisions are pure and live elsewhere (`
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
 
 from haulier.core.chunk import Attempt
 from haulier.core.errors import JobFailure, SpoolError, Unavailable
+from haulier.core.history import EventKind, happening
 from haulier.core.job import Failure, Job
 from haulier.core.lifecycle import ENDING, TERMINAL, JobEvent, JobStatus
 from haulier.core.ports import (
@@ -238,7 +239,10 @@ class Coordinator:
         if not self._stopping.is_set():
             _log.warning("runner lost", runner=runner, reason=reason)
         for run in self._runs.values():
+            busy = run.file_unit is not None and run.file_unit.runner == runner
             lost = run.runner_lost(runner)
+            if (lost or busy) and not self._stopping.is_set():
+                self._note(run, EventKind.RUNNER_LOST, runner=runner, reason=reason, chunks=len(lost))
             self._urgent = self._urgent or bool(lost)
             if run.losses_most >= LOSSES_MAX and JobStatus(run.job.status) not in ENDING and not self._moving(run):
                 self._fail(run, "InternalError", f"{LOSSES_MAX} runners died in a row over the same part of the job")
@@ -312,6 +316,7 @@ class Coordinator:
             self._file_unit_failed(run, event)
 
     def _probed(self, run: JobRun, event: frames.Probed) -> None:
+        self._note(run, EventKind.PROBED, store=event.store, verdict=event.verdict, detail=event.detail)
         failure = self._proofs.record(run.job, event.store, Finding(event.verdict, event.detail))
         if failure is None:
             return
@@ -345,7 +350,9 @@ class Coordinator:
 
     def _try_later(self, run: JobRun, code: str, reason: str) -> None:
         run.retries += 1
-        run.retry_at = self._clock.monotonic() + min(RETRY_SECONDS_MAX, 2.0 ** min(run.retries, 10))
+        seconds = min(RETRY_SECONDS_MAX, 2.0 ** min(run.retries, 10))
+        run.retry_at = self._clock.monotonic() + seconds
+        self._note(run, EventKind.TRIED_AGAIN, code=code, reason=reason, seconds=round(seconds))
         _log.warning("unit will be tried again", job=run.job.id, code=code, reason=reason)
 
     # -- commits
@@ -353,6 +360,10 @@ class Coordinator:
     def _move(self, run: JobRun, event: JobEvent, **facts: object) -> None:
         self._entries.append(JobMoved(job=run.job.id, event=event, was=run.job.status, **facts))  # type: ignore[arg-type]
         self._urgent = True
+
+    def _note(self, run: JobRun, kind: EventKind, **facts: Any) -> None:
+        """Have it in the job's record with the next commit."""
+        self._entries.append(happening(run.job.id, self._clock.now_ms(), kind, **facts))
 
     def _fail(self, run: JobRun, code: str, reason: str) -> None:
         _log.warning("job fails", job=run.job.id, code=code, reason=reason)
@@ -428,6 +439,8 @@ class Coordinator:
         wanted = run.job.id in allowed
         if status is JobStatus.READY and wanted:
             if self._proven(run):
+                for store, probe in self._proofs.untried(run.job):
+                    self._note(run, EventKind.UNPROVEN, store=store, probe=probe)
                 self._open(run)
                 self._move(run, JobEvent.STARTED)
         elif status is JobStatus.ACTIVE:

@@ -17,6 +17,8 @@ from haulier.operations.probing import Finding, often_faked, probe
 Await = Callable[[Effect[Any]], Any]
 KEPT_MS: Final = 24 * 3_600_000
 SCRATCH_PREFIX: Final = b"haulier-probe/"
+UNTRIED: Final = ("off", "known")
+"""Settings of a store's `probe` with which nothing is tried there."""
 
 
 class Proofs:
@@ -40,13 +42,18 @@ class Proofs:
         """The next store that must be tried before the job's first task; None = it may start."""
         for name in job.row_stores:
             store = self._stores.get(name)
-            if store is None or store.probe in ("off", "known"):
+            if store is None or store.probe in UNTRIED:
                 continue  # a store that is no longer there fails the job at its first chunk
             proven_ms = self._proven_ms.get(self._key(job, name))
             # What was proven when a job began holds until its end.
             if proven_ms is None or (not job.executed and self._clock.now_ms() - proven_ms > KEPT_MS):
                 return name
         return None
+
+    def untried(self, job: Job) -> Sequence[tuple[str, str]]:
+        """The stores on which the settings let the job run without a trial, and by which word (`off`, `known`)."""
+        found = [self._stores[name] for name in job.row_stores if name in self._stores]
+        return [(store.name, store.probe) for store in found if store.probe in UNTRIED]
 
     def record(self, job: Job, store: str, finding: Finding) -> Failure | None:
         """Keep the finding; returns why the job must not run on the store, None where it may."""

@@ -7,9 +7,10 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Executable, bindparam, delete, insert, select, tuple_, update
 
 from haulier.core.chunk import Chunk
+from haulier.core.history import Happening
 from haulier.core.job import Job
 from haulier.core.ports import Entry, SegmentAdded
-from haulier.jobstore import rows
+from haulier.jobstore import record, rows
 from haulier.jobstore.ledger import ChunkKey, Ledger, SegmentKey, chunks_named, jobs_named, segment_key
 from haulier.jobstore.tables import chunk, job, segment
 
@@ -66,7 +67,8 @@ def load(connection: Connection, entries: Sequence[Entry], *, now_ms: int) -> Le
     for some_keys in _slices(keys, VALUES_IN_LIST // len(_SEGMENT_KEY)):
         there = connection.execute(select(*_SEGMENT_KEY).where(tuple_(*_SEGMENT_KEY).in_(some_keys)))
         counted.update((row[0], row[1], row[2], row[3], row[4]) for row in there)
-    return Ledger(find_jobs(connection, jobs_named(entries)), chunks, counted, now_ms=now_ms)
+    told = record.told_before(connection, [entry for entry in entries if isinstance(entry, Happening)])
+    return Ledger(find_jobs(connection, jobs_named(entries)), chunks, counted, told, now_ms=now_ms)
 
 
 def save(connection: Connection, ledger: Ledger) -> None:
@@ -78,6 +80,7 @@ def save(connection: Connection, ledger: Ledger) -> None:
     _many(connection, _drop_segments, [{"of_job": job_id, "of_index": index} for job_id, index in ledger.sealed])
     _many(connection, _update_state, [_state(ledger.jobs[key]) for key in ledger.moved])
     _many(connection, _update_counters, [_counters(ledger.jobs[key]) for key in ledger.recounted - ledger.moved])
+    record.write(connection, ledger.happened)
 
 
 def _state(moved: Job) -> dict[str, Any]:

@@ -7,7 +7,8 @@ entries again changes nothing more:
 * ChunksOpened counts only for chunks that are staged or released, not for open ones;
 * SegmentAdded counts once by its key, and raises the horizon each time (a repeated release may have lowered it);
 * ChunkSealed counts once by its chunk;
-* JobMoved counts only from the status that it names, and where the table has the move.
+* JobMoved counts only from the status that it names, and where the table has the move;
+* a Happening counts once, as a whole.
 
 Entries that name a job or chunk which is not there, or a job that has ended, change nothing: the user was faster, or the
 preparation began anew.
@@ -20,9 +21,11 @@ import msgspec
 
 from haulier.core.chunk import FIRST_HORIZON, Chunk, Segment
 from haulier.core.errors import IllegalTransition
+from haulier.core.history import Happening, changes
 from haulier.core.job import FAILURE_CODES_MAX, Job
 from haulier.core.lifecycle import TERMINAL, JobStatus, advance
 from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, ChunksStaged, Entry, JobMoved, SegmentAdded
+from haulier.jobstore.record import Told, as_told
 
 ChunkKey: TypeAlias = tuple[str, int]
 SegmentKey: TypeAlias = tuple[str, int, int, int, int]
@@ -52,7 +55,7 @@ def chunks_named(entries: Iterable[Entry]) -> dict[str, set[int]]:
                 named.setdefault(entry.segment.job, set()).add(entry.segment.chunk)
             case ChunkReleased() | ChunkSealed():
                 named.setdefault(entry.job, set()).add(entry.chunk)
-            case JobMoved():
+            case JobMoved() | Happening():
                 pass
     return named
 
@@ -61,11 +64,18 @@ class Ledger:
     """What one commit touches. Chunks carry what they add to their job's counters, also before they are sealed."""
 
     def __init__(
-        self, jobs: Mapping[str, Job], chunks: Mapping[ChunkKey, Chunk], counted: Iterable[SegmentKey], *, now_ms: int
+        self,
+        jobs: Mapping[str, Job],
+        chunks: Mapping[ChunkKey, Chunk],
+        counted: Iterable[SegmentKey],
+        told: Iterable[Told],
+        *,
+        now_ms: int,
     ) -> None:
         self.jobs = dict(jobs)
         self.chunks = dict(chunks)
         self._counted = set(counted)
+        self._told = set(told)
         self._now_ms = now_ms
         self.moved: set[str] = set()
         """Jobs whose state, or anything without a column of its own, changed."""
@@ -81,6 +91,8 @@ class Ledger:
         """Segments to insert, in order."""
         self.sealed: dict[ChunkKey, None] = {}
         """Chunks whose stored segments are to be dropped."""
+        self.happened: list[Happening] = []
+        """To be added to the jobs' records, in order."""
 
     def apply(self, entries: Sequence[Entry]) -> None:
         """Apply the entries in order. Raises ValueError where one contradicts what is stored: such an entry is a defect of
@@ -99,6 +111,8 @@ class Ledger:
                     self._seal(entry)
                 case JobMoved():
                     self._move(entry)
+                case Happening():
+                    self._note(entry)
 
     def _stage(self, entry: ChunksStaged) -> None:
         job = self.jobs.get(entry.job)
@@ -186,7 +200,7 @@ class Ledger:
         if job is None or (entry.was is not None and job.status != entry.was):
             return
         try:
-            self.jobs[entry.job] = advance(
+            moved = advance(
                 job,
                 entry.event,
                 now_ms=self._now_ms,
@@ -199,7 +213,15 @@ class Ledger:
             )
         except IllegalTransition:
             return  # the user was faster; the caller looks at the job it gets back
+        self.jobs[entry.job] = moved
         self.moved.add(entry.job)
+        self.happened += changes(job, moved, at_ms=self._now_ms, reason=entry.reason)
+
+    def _note(self, entry: Happening) -> None:
+        told = as_told(entry)
+        if entry.job in self.jobs and told not in self._told:
+            self._told.add(told)
+            self.happened.append(entry)
 
     def _unsealed(self, job_id: str, index: int) -> Chunk | None:
         job = self.jobs.get(job_id)

@@ -1,10 +1,11 @@
 """The job store in SQL. Its promises stand in `core.ports.JobStore`; the suite in `haulier.testing.suites` holds it to them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+import msgspec
 from sqlalchemy import (
     Connection,
     Engine,
@@ -23,10 +24,11 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.errors import JobNotFound, SettingsError, Superseded, TokenReused, TooManyJobs, Unavailable
+from haulier.core.history import EventKind, RecordedEvent, changes, created, happening
 from haulier.core.job import Job
 from haulier.core.lifecycle import TERMINAL, JobStatus
 from haulier.core.ports import Clock, Entry, ListQuery
-from haulier.jobstore import books, rows, sqlite
+from haulier.jobstore import books, record, rows, sqlite
 from haulier.jobstore.changes import Changes
 from haulier.jobstore.migrations import migrate
 from haulier.jobstore.tables import chunk, epoch, job, segment
@@ -68,7 +70,7 @@ class SqlJobStore:
     def create(self, job: Job, *, unfinished_max: int) -> None:
         """Store a new job, unless its token is in use or its account has `unfinished_max` jobs that are not terminal."""
         self._write(lambda connection: _create(connection, job, unfinished_max))
-        self._changes.tell()
+        self._changes.tell([job.id])
 
     def get(self, account: str, job_id: str) -> Job:
         """The job, if the account has it."""
@@ -87,39 +89,52 @@ class SqlJobStore:
         with self._read() as connection:
             return [rows.job_of(row) for row in connection.execute(_page(query))]
 
-    def change(self, account: str, job_id: str, change: Callable[[Job], Job]) -> Job:
+    def change(
+        self, account: str, job_id: str, change: Callable[[Job], Job], *, by: str | None = None, reason: str | None = None
+    ) -> Job:
         """Read, change and write in one transaction. Raises ValueError where `change` touches what it may not."""
+        now_ms = self._clock.now_ms()
 
         def work(connection: Connection) -> Job:
             before = _visible(connection, account, job_id)
-            fixed = [getattr(before, name) for name in _FIXED]
-            after = change(before)
-            touched = [name for name, value in zip(_FIXED, fixed, strict=True) if getattr(after, name) != value]
+            after = change(msgspec.structs.replace(before))
+            touched = [name for name in _FIXED if getattr(after, name) != getattr(before, name)]
             if touched:
                 raise ValueError(f"job {job_id}: {', '.join(touched)} cannot be changed")
             connection.execute(update(job).where(job.c.id == job_id).values(rows.job_row(after)))
+            record.write(connection, changes(before, after, at_ms=now_ms, by=by, reason=reason))
             return after
 
         after = self._write(work)
-        self._changes.tell()
+        self._changes.tell([job_id])
         return after
 
-    def delete(self, account: str, job_id: str) -> Job:
+    def delete(self, account: str, job_id: str, *, by: str | None = None) -> Job:
         """Hide the job; its token stays in use until it is forgotten."""
         now_ms = self._clock.now_ms()
 
         def work(connection: Connection) -> Job:
             hidden = _visible(connection, account, job_id)
             connection.execute(update(job).where(job.c.id == job_id).values(deleted_ms=now_ms))
+            record.write(connection, [happening(job_id, now_ms, EventKind.DELETED, by=by)])
             return hidden
 
         hidden = self._write(work)
-        self._changes.tell()
+        self._changes.tell([job_id])
         return hidden
+
+    def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[RecordedEvent]:
+        """The job's record behind a number."""
+        with self._read() as connection:
+            return record.read(connection, job_id, after, limit)
 
     def changed(self) -> Callable[[float], bool]:
         """Waits for `create`, `change` or `delete` in this process."""
         return self._changes.listener()
+
+    def watch(self, told: Callable[[Collection[str]], None]) -> Callable[[], None]:
+        """Have every write of this process told."""
+        return self._changes.watch(told)
 
     # -- for the coordinator
 
@@ -178,7 +193,9 @@ class SqlJobStore:
             books.save(connection, ledger)
             return ledger.jobs
 
-        return self._write(work)
+        jobs = self._write(work)
+        self._changes.tell_watchers(jobs)
+        return jobs
 
     def close(self) -> None:
         """Finish what is queued, then close. The writer's connection goes last, for the last one to close does a checkpoint."""
@@ -223,6 +240,7 @@ def _create(connection: Connection, new: Job, unfinished_max: int) -> None:
     if connection.execute(unfinished).scalar_one() >= unfinished_max:
         raise TooManyJobs(f"Account {new.account!r} has {unfinished_max} unfinished jobs, the most it may have.")
     connection.execute(insert(job), rows.job_row(new))
+    record.write(connection, [created(new)])
 
 
 def _page(query: ListQuery) -> Select[tuple[object, ...]]:

@@ -118,6 +118,20 @@ segment: Final = Table(
 )
 """A committed flush of a chunk that is not sealed; `id` grows in the order of commits."""
 
+job_event: Final = Table(
+    "job_event",
+    metadata,
+    Column("job", Text, ForeignKey("job.id", name="job_event_of_job", ondelete="CASCADE"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("by", Text),
+    Column("document", Text, nullable=False),
+    PrimaryKeyConstraint("job", "sequence", name="job_event_key"),
+    CheckConstraint("sequence > 0", name="job_event_counted_from_one"),
+)
+"""A job's record, in the order of commits (`core.history`): `by` is a user or NULL, the facts are in `document`."""
+
 epoch: Final = Table(
     "epoch",
     metadata,

@@ -13,6 +13,7 @@ import pytest
 
 from haulier.core.chunk import FIRST_HORIZON, Attempt, Chunk, Segment
 from haulier.core.errors import IllegalTransition, JobNotFound, Superseded, TokenReused, TooManyJobs, Unavailable
+from haulier.core.history import FIRST_KEPT, NEWEST_KEPT, EventKind, happening
 from haulier.core.job import Failure, Job, Manifest, ObjectName, OperationSpec, Placement, Report
 from haulier.core.lifecycle import JobEvent, JobStatus, advance
 from haulier.core.ports import (
@@ -90,7 +91,7 @@ def flushed(
 
 def everything(jobstore: JobStore, job_ids: Iterable[str] = ("job-1",)) -> object:
     """All that the store says of the jobs."""
-    return [(jobstore.find([job]), jobstore.chunks(job), jobstore.segments(job)) for job in job_ids]
+    return [(jobstore.find([job]), jobstore.chunks(job), jobstore.segments(job), jobstore.events(job)) for job in job_ids]
 
 
 def moved(*events: JobEvent, job: str = "job-1", total: int | None = None) -> list[Entry]:
@@ -348,6 +349,102 @@ class JobStoreSuite:
             jobstore.delete("acme", "job-9")
         jobstore.commit(epoch, moved(JobEvent.PICKED_UP))
         assert wait(0.0) is False
+
+    def test_who_watches_is_told_of_every_write_until_the_end_of_it(self, jobstore: JobStore, epoch: int) -> None:
+        told: list[set[str]] = []
+        end = jobstore.watch(lambda job_ids: told.append(set(job_ids)))
+        jobstore.create(a_job(), unfinished_max=PLENTY)
+        jobstore.change("acme", "job-1", lambda job: job)
+        jobstore.commit(epoch, moved(JobEvent.PICKED_UP))
+        with pytest.raises(JobNotFound):
+            jobstore.delete("acme", "job-9")
+        jobstore.delete("acme", "job-1")
+        end()
+        jobstore.commit(epoch, moved(JobEvent.PREPARED, total=1))
+        assert told == [{"job-1"}] * 4
+
+    def test_a_watcher_that_fails_fails_no_write(self, jobstore: JobStore) -> None:
+        def fails(_: object) -> None:
+            raise RuntimeError("the watcher's own trouble")
+
+        jobstore.watch(fails)
+        jobstore.create(a_job(), unfinished_max=PLENTY)
+        assert jobstore.find(["job-1"])
+
+    # -- the record
+
+    def test_a_record_tells_who_changed_what_and_why_in_order(self, jobstore: JobStore, epoch: int) -> None:
+        jobstore.create(a_job(tags={"team": "data", "old": "1"}), unfinished_max=PLENTY)
+        jobstore.commit(epoch, [*moved(JobEvent.PICKED_UP), *moved(JobEvent.CONFIRMATION_DUE, total=0)])
+        jobstore.change("acme", "job-1", lambda job: msgspec.structs.replace(job, priority=99), by="olaf")
+        tags = {"team": "web", "new": ""}
+        jobstore.change("acme", "job-1", lambda job: msgspec.structs.replace(job, tags=tags), by="olaf")
+        cancelled = JobEvent.CANCEL_SETTLED
+        jobstore.change("acme", "job-1", lambda job: advance(job, cancelled, now_ms=7), by="ida", reason="not that one")
+        jobstore.delete("acme", "job-1", by="ida")
+        told = jobstore.events("job-1")
+        assert [(event.sequence, event.kind, event.by, event.facts) for event in told] == [
+            (1, "created", "admin", {"status": "New"}),
+            (2, "status", None, {"status": "Preparing", "was": "New"}),
+            (3, "status", None, {"status": "Suspended", "was": "Preparing", "total": 0}),
+            (4, "priority", "olaf", {"priority": 99, "was": 10}),
+            (5, "tags", "olaf", {"set": ["team", "new"], "removed": ["old"], "tags": 2}),
+            (6, "status", "ida", {"status": "Cancelled", "was": "Suspended", "reason": "not that one"}),
+            (7, "deleted", "ida", {}),
+        ]
+        assert told[0].at_ms == 1_000
+        assert {event.job for event in told} == {"job-1"}
+
+    def test_a_change_that_changes_nothing_is_not_recorded(self, jobstore: JobStore) -> None:
+        jobstore.create(a_job(), unfinished_max=PLENTY)
+        jobstore.change("acme", "job-1", lambda job: job, by="admin")
+        with pytest.raises(IllegalTransition):
+            jobstore.change("acme", "job-1", lambda job: advance(job, JobEvent.DRAINED, now_ms=1), by="admin")
+        assert [event.kind for event in jobstore.events("job-1")] == ["created"]
+
+    def test_progress_is_not_recorded(self, jobstore: JobStore, active: Job, epoch: int) -> None:
+        before = jobstore.events("job-1")
+        jobstore.commit(epoch, [flushed(0, 1, rows=10, failed=3)])
+        assert jobstore.events("job-1") == before
+
+    def test_a_happening_is_recorded_once_however_often_it_is_committed(
+        self, jobstore: JobStore, active: Job, epoch: int
+    ) -> None:
+        before = len(jobstore.events("job-1"))
+        lost = happening("job-1", 5_000, EventKind.RUNNER_LOST, runner="r1", chunks=3)
+        again = happening("job-1", 5_001, EventKind.RUNNER_LOST, runner="r1", chunks=3)
+        for entries in ([lost, lost], [lost], [again], [happening("job-9", 1, EventKind.RUNNER_LOST)]):
+            jobstore.commit(epoch, entries)
+        told = jobstore.events("job-1", after=before)
+        assert [(event.sequence - before, event.at_ms, event.facts) for event in told] == [
+            (1, 5_000, {"runner": "r1", "chunks": 3}),
+            (2, 5_001, {"runner": "r1", "chunks": 3}),
+        ]
+        assert jobstore.events("job-9") == []
+
+    def test_a_record_is_read_from_any_number_on(self, jobstore: JobStore) -> None:
+        jobstore.create(a_job(priority=0), unfinished_max=PLENTY)
+        for _ in range(5):
+            jobstore.change("acme", "job-1", lambda job: msgspec.structs.replace(job, priority=job.priority + 1))
+        numbers = [[event.sequence for event in jobstore.events("job-1", after=after, limit=2)] for after in (0, 2, 4, 6)]
+        assert numbers == [[1, 2], [3, 4], [5, 6], []]
+
+    def test_a_long_record_keeps_its_first_and_its_newest_events(self, jobstore: JobStore, active: Job, epoch: int) -> None:
+        kind = EventKind.TRIED_AGAIN
+        count = FIRST_KEPT + NEWEST_KEPT + 50
+        jobstore.commit(epoch, [happening("job-1", 9_000, kind, seconds=number) for number in range(count)])
+        numbers = [event.sequence for event in jobstore.events("job-1", limit=count)]
+        last = numbers[-1]
+        assert last > count
+        assert numbers == [*range(1, FIRST_KEPT + 1), *range(last - NEWEST_KEPT + 1, last + 1)]
+        jobstore.commit(epoch, [happening("job-1", 9_001, kind)])
+        assert [event.sequence for event in jobstore.events("job-1", after=last)] == [last + 1]
+
+    def test_a_forgotten_jobs_record_is_gone(self, jobstore: JobStore) -> None:
+        jobstore.create(ended(a_job()), unfinished_max=PLENTY)
+        assert jobstore.events("job-1")
+        jobstore.forget(["job-1"])
+        assert jobstore.events("job-1") == []
 
     # -- epochs
 
