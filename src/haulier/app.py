@@ -18,6 +18,7 @@ from haulier.api.http import HaulierHttpProtocol
 from haulier.api.listening import listen
 from haulier.api.server import create_app
 from haulier.core.clock import SystemClock
+from haulier.core.directory import Directory
 from haulier.core.errors import HaulierError
 from haulier.core.placement import Resolver
 from haulier.core.ports import Clock
@@ -65,7 +66,8 @@ class _Parts:
 
     def __init__(self, settings: Settings, jobstore: SqlJobStore, clock: Clock) -> None:
         data_dir, limits = settings.server.data_dir, settings.limits
-        stores, accounts = settings.store_list(), settings.account_list()
+        stores = settings.store_list()
+        self.directory = Directory(settings.account_list())
         self.settings = settings
         self._started_with = settings
         self._reloading = threading.Lock()
@@ -74,7 +76,7 @@ class _Parts:
         self._spool = FolderSpool(data_dir / "spool")
         self.failure: BaseException | None = None
         self.engine = LocalEngine(data_dir, stores, settings.engine.runners)
-        self.briefs = Briefs(accounts, settings.store_credentials(), tasks_max=limits.tasks_per_job)
+        self.briefs = Briefs(self.directory, settings.store_credentials(), tasks_max=limits.tasks_per_job)
         self.proofs = Proofs(stores, clock)
         self.coordinator = Coordinator(
             jobstore,
@@ -97,7 +99,7 @@ class _Parts:
             extensions=settings.compat.extensions,
         )
         self.authenticator = Authenticator(
-            accounts,
+            self.directory,
             clock,
             default_region=_default_region(settings),
             cos_http=settings.server.cos_http,
@@ -154,9 +156,10 @@ class _Parts:
 
     def _reload(self, settings: Settings) -> None:
         """Take over users, roles, stores and limits (design §8); all else needs a new start."""
-        stores, accounts = settings.store_list(), settings.account_list()
-        self.authenticator.reload(accounts, default_region=_default_region(settings))
-        self.briefs.reload(accounts, settings.store_credentials(), tasks_max=settings.limits.tasks_per_job)
+        stores = settings.store_list()
+        self.directory.reload(settings.account_list())
+        self.authenticator.default_region = _default_region(settings)
+        self.briefs.reload(settings.store_credentials(), tasks_max=settings.limits.tasks_per_job)
         self.proofs.reload(stores)
         self.engine.reload(stores)
         self.coordinator.limits = _job_limits(settings)

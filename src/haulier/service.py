@@ -196,10 +196,12 @@ class Service:
         self._list_days = list_days
 
     def authorise(self, caller: Caller, call: Call) -> None:
-        """Raises AccessRefused unless the caller's policy allows the call.
+        """Raises AccessRefused unless the caller's key and policy allow the call.
 
         The calls below do so themselves; a wire asks first, so that no body is parsed for someone who may not send it.
         """
+        if caller.key is not None and not caller.key.covers(call.value):
+            raise AccessRefused(f"The key {caller.key.id!r} is not good for {call.value[0]}.")
         if not self._may(caller.user, call.value):
             raise AccessRefused(f"{caller.user.name!r} is not allowed {call.value[0]}.")
 

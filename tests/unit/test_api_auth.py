@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from haulier.api.auth import Authenticator, RawRequest, allowed, qsign
-from haulier.core.accounts import Account, User
+from haulier.core.accounts import Account, Key, KeyKind, User, hash_of
+from haulier.core.directory import Directory
 from haulier.core.errors import (
     AccessRefused,
     BadDigest,
@@ -21,6 +22,7 @@ from haulier.core.errors import (
     InvalidField,
     RequestExpired,
     SettingsError,
+    TokenExpired,
     UnknownAccessKey,
 )
 
@@ -44,7 +46,7 @@ class StoppedClock:
 
 
 def user(name: str = "admin", key: str = KEY, policy: str = "admin", account: str = "acme") -> User:
-    return User(account=account, name=name, access_key=key, secret_key=SECRET, policy=policy)
+    return User(account=account, name=name, policy=policy, keys=(Key(id=key, secret_key=SECRET),))
 
 
 def account(**changes: Any) -> Account:
@@ -52,8 +54,17 @@ def account(**changes: Any) -> Account:
     return Account(**{**fields, **changes})
 
 
+TOKEN = "tok/en+1=="
+
+
+def temporary(expires_ms: int = (NOW + 60) * 1000) -> Directory:
+    """As `account`, but its user's key goes with TOKEN."""
+    key = Key(id=KEY, kind=KeyKind.SESSION, secret_key=SECRET, token_hash=hash_of(TOKEN.encode()), expires_ms=expires_ms)
+    return Directory([account(users=(msgspec.structs.replace(user(), keys=(key,)),))])
+
+
 def authenticator(now: float = NOW, **settings: Any) -> Authenticator:
-    return Authenticator([account()], StoppedClock(now), **settings)
+    return Authenticator(Directory([account()]), StoppedClock(now), **settings)
 
 
 def request(
@@ -77,7 +88,8 @@ def authorization(headers: str, parameters: str, signature: str, *, time: str = 
 
 def verify(asked: RawRequest, now: float = NOW, **more: Any) -> qsign.Verified:
     settings = {"max_seconds": 86_400, "http_policy": "loopback", **more}
-    return qsign.verify(asked, lambda key: user() if key == KEY else None, now, **settings)
+    known = temporary() if asked.values(b"x-cos-security-token") else Directory([account()])
+    return qsign.verify(asked, known.signer, now, **settings)
 
 
 # -- q-sign: the published vectors (cos-batch.md §1.5)
@@ -124,7 +136,7 @@ VECTORS = {
         path="/jobs/x",
         headers={
             **BASE,
-            "x-cos-security-token": "tok/en+1==",
+            "x-cos-security-token": TOKEN,
             "authorization": authorization(
                 "host;x-cos-appid;x-cos-security-token", "", "1400fe973653a7acdd11941d836dbfd0b9ec54fb"
             ),
@@ -135,7 +147,7 @@ VECTORS = {
 
 @pytest.mark.parametrize("vector", VECTORS.values(), ids=VECTORS.keys())
 def test_the_published_signature_is_accepted(vector: RawRequest) -> None:
-    assert verify(vector).access_key == KEY
+    assert verify(vector).identity.key.id == KEY
 
 
 def with_header(asked: RawRequest, name: bytes, value: bytes | None) -> RawRequest:
@@ -310,7 +322,7 @@ def test_a_repeated_parameter_is_listed_once_or_as_often_as_it_is_sent(names: st
     value = asked.needed(b"authorization").replace(b"q-url-param-list=jobstatuses&", f"q-url-param-list={names}&".encode())
     asked = with_header(asked, b"authorization", value)
     if let_in:
-        assert verify(asked).access_key == KEY
+        assert verify(asked).identity.key.id == KEY
     else:
         with pytest.raises(AccessRefused, match="q-url-param-list"):
             verify(asked)
@@ -423,21 +435,117 @@ def test_a_foreign_appid_is_refused() -> None:
 
 
 def test_an_account_without_an_identity_on_a_wire_is_refused_there() -> None:
-    nobody = Authenticator([account(cos_appid=None, cos_uin=None)], StoppedClock())
+    nobody = Authenticator(Directory([account(cos_appid=None, cos_uin=None)]), StoppedClock())
     with pytest.raises(AccessRefused):
         nobody.authenticate_cos(signed(request(headers=BASE)))
 
 
 def test_a_reload_brings_another_default_region() -> None:
     found = authenticator(default_region="us-east-1")
-    found.reload([account()], default_region="ap-chengdu")
+    found.default_region = "ap-chengdu"
     assert found.authenticate_cos(signed(request(headers=BASE))).region == "ap-chengdu"
+
+
+# -- temporary keys
+
+
+def with_token(token: str | None, *, in_query: bool = False) -> RawRequest:
+    """A read signed with KEY, and with the token where there is one."""
+    if in_query:
+        return signed_in_query(token)
+    return signed(request(headers={**BASE, **({} if token is None else {"x-cos-security-token": token})}))
+
+
+def signed_in_query(token: str | None) -> RawRequest:
+    fields = dict(part.split("=", 1) for part in signed(request(headers=BASE)).one(b"authorization").decode().split("&"))
+    pairs = {**fields, **({} if token is None else {"x-cos-security-token": token})}
+    return request(query="&".join(f"{name}={quote(value, safe='')}" for name, value in pairs.items()), headers=BASE)
+
+
+@pytest.mark.parametrize("in_query", [False, True], ids=["header", "query"])
+def test_a_temporary_key_goes_with_its_token(in_query: bool) -> None:
+    found = Authenticator(temporary(), StoppedClock())
+    assert found.authenticate_cos(with_token(TOKEN, in_query=in_query)).user.name == "admin"
+    for wrong in (None, "", "another", TOKEN + "x"):
+        with pytest.raises(UnknownAccessKey):
+            found.authenticate_cos(with_token(wrong, in_query=in_query))
+    late = Authenticator(temporary(expires_ms=NOW * 1000), StoppedClock())
+    with pytest.raises(TokenExpired):
+        late.authenticate_cos(with_token(TOKEN, in_query=in_query))
+    with pytest.raises(UnknownAccessKey):  # who does not know the token learns nothing of the key
+        late.authenticate_cos(with_token("another", in_query=in_query))
+
+
+@pytest.mark.parametrize("in_query", [False, True], ids=["header", "query"])
+def test_a_lasting_key_with_a_token_is_refused(in_query: bool) -> None:
+    with pytest.raises(UnknownAccessKey):
+        authenticator().authenticate_cos(with_token(TOKEN, in_query=in_query))
+
+
+def test_a_token_both_in_header_and_query_is_refused() -> None:
+    twice = signed(
+        request(query=f"x-cos-security-token={quote(TOKEN, safe='')}", headers={**BASE, "x-cos-security-token": TOKEN})
+    )
+    with pytest.raises(AccessRefused, match="more than once"):
+        Authenticator(temporary(), StoppedClock()).authenticate_cos(twice)
+
+
+def test_a_key_whose_time_is_over_is_as_unknown_as_any_other() -> None:
+    key = Key(id=KEY, secret_key=SECRET, expires_ms=NOW * 1000)
+    found = Authenticator(Directory([account(users=(msgspec.structs.replace(user(), keys=(key,)),))]), StoppedClock())
+    with pytest.raises(UnknownAccessKey):
+        found.authenticate_cos(signed(request(headers=BASE)))
+
+
+def test_a_disabled_user_has_no_key_that_is_known() -> None:
+    found = Authenticator(Directory([account(users=(msgspec.structs.replace(user(), disabled=True),))]), StoppedClock())
+    with pytest.raises(UnknownAccessKey):
+        found.authenticate_cos(signed(request(headers=BASE)))
+
+
+def test_a_bearer_token_signs_nothing() -> None:
+    bearer = Key(id=KEY, kind=KeyKind.BEARER, token_hash=hash_of(b"t"))
+    known = Directory([account(users=(msgspec.structs.replace(user(), keys=(bearer,)),))])
+    with pytest.raises(UnknownAccessKey):
+        Authenticator(known, StoppedClock()).authenticate_cos(signed(request(headers=BASE), secret=""))
+
+
+# -- the directory
+
+
+def test_what_a_key_began_ends_with_it() -> None:
+    clock = StoppedClock()
+    known = temporary()
+    found = Authenticator(known, clock).authenticate_cos(with_token(TOKEN))
+    assert known.holds(found, clock.now_ms())
+    assert not known.holds(found, clock.now_ms() + 60_000)
+    assert known.take_uses() == {KEY: clock.now_ms()}
+    assert known.take_uses() == {}
+    known.reload([account()])  # the same name, but another key
+    assert not known.holds(found, clock.now_ms())
+    known.reload([])
+    assert not known.holds(found, clock.now_ms())
+    assert not known.holds(msgspec.structs.replace(found, key=None), clock.now_ms())
+
+
+@pytest.mark.parametrize(
+    ("actions", "names", "good"),
+    [
+        (None, ("s3:CreateJob",), True),
+        ((), ("s3:CreateJob",), False),
+        (("s3:Describe*",), ("s3:DescribeJob", "cos:ListJobs"), True),
+        (("cos:listjobs",), ("s3:DescribeJob", "cos:ListJobs"), True),
+        (("s3:DescribeJob",), ("s3:UpdateJobStatus", "cos:UpdateJobStatus"), False),
+    ],
+)
+def test_a_key_can_be_good_for_some_actions_only(actions: tuple[str, ...] | None, names: tuple[str, ...], good: bool) -> None:
+    assert Key(id="t", kind=KeyKind.BEARER, actions=actions).covers(names) is good
 
 
 def test_two_users_cannot_share_a_key() -> None:
     other = account(name="other", users=(user("b"),))
     with pytest.raises(SettingsError) as refused:
-        Authenticator([account(), other], StoppedClock())
+        Directory([account(), other])
     assert refused.value.path == "accounts.other.users[0].access_key"
 
 

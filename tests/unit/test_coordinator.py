@@ -6,8 +6,9 @@ from collections import deque
 import msgspec
 import pytest
 
-from haulier.core.accounts import Account, Role, User
+from haulier.core.accounts import Account, Key, Role, User
 from haulier.core.chunk import Chunk, Segment
+from haulier.core.directory import Directory
 from haulier.core.errors import Unavailable
 from haulier.core.lifecycle import TERMINAL, JobEvent, advance
 from haulier.core.placement import Store
@@ -215,7 +216,7 @@ class World:
 
 
 def accounts(users=("admin",)):
-    user = User(account="acme", name="admin", access_key="AK", secret_key="SK", policy="admin")
+    user = User(account="acme", name="admin", policy="admin", keys=(Key(id="AK", secret_key="SK"),))
     return [Account(name="acme", users=(user,), roles=(Role(account="acme", name="batch", users=users),))]
 
 
@@ -268,7 +269,7 @@ class Stage:
             self.jobstore,
             self.world,
             self.world,
-            Briefs(accounts(self.users), {}),
+            Briefs(Directory(accounts(self.users)), {}),
             Proofs(self.stores, self.clock),
             self.clock,
             limits=JobLimits(),

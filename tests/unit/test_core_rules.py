@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haulier.core import arns
-from haulier.core.accounts import Account, Credentials, Role, User
+from haulier.core.accounts import Account, Credentials, Key, Role, User
 from haulier.core.chunk import CHUNK_ROWS_MAX, CHUNK_ROWS_MIN, FIRST_HORIZON, chunk_rows, next_horizon
 from haulier.core.errors import AccessRefused, InvalidField, JobFailure, SettingsError
 from haulier.core.placement import Resolver, Store
@@ -157,7 +157,7 @@ def test_a_role_without_stores_or_buckets_allows_nothing():
 
 def test_secrets_are_not_in_any_repr():
     keys = Credentials("AK", "hush-1", "hush-2")
-    user = User(account="acme", name="u", access_key="AK", secret_key="hush-3", policy="admin")
+    user = User(account="acme", name="u", policy="admin", keys=(Key(id="AK", secret_key="hush-3"),))
     role = Role(account="acme", name="r", keys={"main": keys})
     account = Account(name="acme", users=(user,), roles=(role,))
     everything = [keys, user, role, account]

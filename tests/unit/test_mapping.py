@@ -14,14 +14,14 @@ from haulier.api.restxml import Model, Sent
 from haulier.api.s3control import mapping as s3
 from haulier.api.s3control.errors import ERRORS as S3_ERRORS
 from haulier.api.wire import ErrorTable
-from haulier.core.accounts import Account, Caller, User
+from haulier.core.accounts import Account, Caller, Key, User
 from haulier.core.errors import InvalidField, InvalidRequest, MalformedDocument, NotImplementedHere, RequestError
 from haulier.core.job import Failure, Job, OperationSpec, Report
 from haulier.service import CreateJob
 from unit.values import a_job
 
 ACCOUNT = Account(name="acme", aws_account_id="123456789012", cos_uin="100000000001", cos_appid="1250000000")
-USER = User(account="acme", name="admin", access_key="a", secret_key="s", policy="admin")
+USER = User(account="acme", name="admin", policy="admin", keys=(Key(id="a", secret_key="s"),))
 
 
 def s3_request(operation: str, **changes: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from haulier.core.accounts import Account, Caller, Role, User
+from haulier.core.accounts import Account, Caller, Key, Role, User
 from haulier.core.errors import (
     AccessRefused,
     IllegalTransition,
@@ -60,7 +60,7 @@ def policy(user: User, actions: Sequence[str]) -> bool:
 
 
 def user(name: str, rights: str = "admin", account: str = "acme") -> User:
-    return User(account=account, name=name, access_key=name, secret_key="x", policy=rights)
+    return User(account=account, name=name, policy=rights, keys=(Key(id=name, secret_key="x"),))
 
 
 ACME = Account(

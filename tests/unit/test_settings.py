@@ -76,7 +76,7 @@ def test_the_contract_as_documented_is_accepted(settings_of, tmp_path):
     (account,) = settings.account_list()
     assert (account.aws_account_id, account.cos_uin, account.cos_appid) == ("123456789012", "100000000001", "1250000000")
     assert account.users[0].policy == "admin"
-    assert account.users[0].secret_key == "admin-SECRET"
+    assert account.users[0].keys[0].secret_key == "admin-SECRET"
     role = account.role("batch")
     assert role is not None
     assert role.allows("main", "anything")

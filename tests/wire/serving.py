@@ -13,7 +13,8 @@ import uvicorn
 from haulier.api.auth import Authenticator, allowed
 from haulier.api.http import HaulierHttpProtocol
 from haulier.api.server import create_app
-from haulier.core.accounts import Account, Role, User
+from haulier.core.accounts import Account, Key, Role, User
+from haulier.core.directory import Directory
 from haulier.core.job import Job
 from haulier.core.lifecycle import JobEvent as E
 from haulier.core.placement import Resolver, Store
@@ -72,7 +73,7 @@ class SettableClock:
 
 
 def user(name: str, policy: str = "admin", account: str = "acme") -> User:
-    return User(account=account, name=name, access_key=f"AKID{name.upper()}", secret_key=f"secret-of-{name}", policy=policy)
+    return User(account=account, name=name, policy=policy, keys=(Key(id=f"AKID{name.upper()}", secret_key=f"secret-of-{name}"),))
 
 
 def accounts() -> list[Account]:
@@ -157,7 +158,7 @@ def serving(folder: Path) -> Iterator[Serving]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     running = Serving(service, jobstore, clock, listener.getsockname()[1])
-    app = create_app(service, Authenticator(accounts(), clock), ready=lambda: running.ready)
+    app = create_app(service, Authenticator(Directory(accounts()), clock), ready=lambda: running.ready)
     started = threading.Event()
 
     class Server(uvicorn.Server):

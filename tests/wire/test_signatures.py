@@ -17,7 +17,8 @@ from qcloud_cos import CosConfig
 from qcloud_cos.cos_auth import CosS3Auth
 
 from haulier.api.auth import Authenticator, RawRequest, sigv4
-from haulier.core.accounts import Account, User
+from haulier.core.accounts import Account, Key, KeyKind, User, hash_of
+from haulier.core.directory import Directory
 from haulier.core.errors import (
     AccessRefused,
     BadDigest,
@@ -26,12 +27,13 @@ from haulier.core.errors import (
     InvalidDigest,
     RequestError,
     RequestExpired,
+    TokenExpired,
     UnknownAccessKey,
 )
 
 KEY, SECRET = "HAULIEREXAMPLEKEY000", "example/secret+key=0001"
 ACCOUNT_ID = "123456789012"
-ADMIN = User(account="acme", name="admin", access_key=KEY, secret_key=SECRET, policy="admin")
+ADMIN = User(account="acme", name="admin", policy="admin", keys=(Key(id=KEY, secret_key=SECRET),))
 ACCOUNT = Account(name="acme", aws_account_id=ACCOUNT_ID, cos_uin="100000000001", cos_appid="1250000000", users=(ADMIN,))
 
 
@@ -45,7 +47,17 @@ class SystemClock:
         raise NotImplementedError
 
 
-AUTHENTICATOR = Authenticator([ACCOUNT], SystemClock(), default_region="ap-chengdu")
+TOKEN = "tok/en+1=="
+
+
+def temporary(expires_ms: int | None = None) -> Directory:
+    """As ACCOUNT, but its user's key goes with TOKEN."""
+    key = Key(id=KEY, kind=KeyKind.SESSION, secret_key=SECRET, token_hash=hash_of(TOKEN.encode()), expires_ms=expires_ms)
+    return Directory([msgspec.structs.replace(ACCOUNT, users=(msgspec.structs.replace(ADMIN, keys=(key,)),))])
+
+
+TEMPORARY = temporary()
+AUTHENTICATOR = Authenticator(Directory([ACCOUNT]), SystemClock(), default_region="ap-chengdu")
 
 
 def now() -> float:
@@ -53,7 +65,7 @@ def now() -> float:
 
 
 def verify(asked: RawRequest, at: float | None = None) -> sigv4.Verified:
-    return sigv4.verify(asked, lambda key: ADMIN if key == KEY else None, now() if at is None else at)
+    return sigv4.verify(asked, Directory([ACCOUNT]).signer, now() if at is None else at)
 
 
 def raw(method: str, url: str, headers: Any, body: bytes = b"") -> RawRequest:
@@ -162,10 +174,25 @@ def test_header_values_are_signed_squeezed_and_repetitions_joined() -> None:
 
 
 def test_a_session_token_is_part_of_what_is_signed() -> None:
-    asked = signed(plain(), token="session/token+1==")
-    verify(asked)
+    asked = signed(plain(), token=TOKEN)
+    assert sigv4.verify(asked, TEMPORARY.signer, now()).identity.user.name == "admin"
     with pytest.raises(BadSignature):
-        verify(changed(asked, "x-amz-security-token", "another"))
+        sigv4.verify(changed(asked, "x-amz-security-token", "another"), TEMPORARY.signer, now())
+
+
+@pytest.mark.parametrize("signer", [botocore.auth.S3SigV4Auth, botocore.auth.S3SigV4QueryAuth], ids=["header", "query"])
+def test_a_temporary_key_goes_with_its_token(signer: type) -> None:
+    for asked, known, error in (
+        (signed(plain(), signer), TEMPORARY, UnknownAccessKey),
+        (signed(plain(), signer, token="another"), TEMPORARY, UnknownAccessKey),
+        (signed(plain(), signer, token=TOKEN), Directory([ACCOUNT]), UnknownAccessKey),
+    ):
+        with pytest.raises(error):
+            sigv4.verify(asked, known.signer, now())
+    asked = signed(plain(), signer, token=TOKEN)
+    assert sigv4.verify(asked, TEMPORARY.signer, now()).identity.key.id == KEY
+    with pytest.raises(TokenExpired):
+        sigv4.verify(asked, temporary(expires_ms=int(now() * 1000)).signer, now())
 
 
 def test_a_plus_sign_in_the_query_is_a_space_to_the_signature_too() -> None:
@@ -333,7 +360,7 @@ def test_an_account_in_the_host_must_agree(host: str, let_in: bool) -> None:
         ("GET", "/jobs", {"jobStatuses": "Active", "maxResults": "2"}, {}, b""),
         ("POST", "/jobs/job-1/status", {"requestedJobStatus": "Ready", "statusUpdateReason": "go on, 确认 +"}, {}, b""),
         ("POST", "/jobs", {}, {"Content-MD5": "jwlRQhy+aqjGnxn08+/Tig=="}, b"<CreateJobRequest></CreateJobRequest>"),
-        ("DELETE", "/jobs/job-1", {}, {"x-cos-security-token": "tok/en+1=="}, b""),
+        ("DELETE", "/jobs/job-1", {}, {"x-cos-security-token": TOKEN}, b""),
     ],
 )
 def test_what_the_cos_sdk_signs_is_let_in(method: str, path: str, parameters: dict, headers: dict, body: bytes) -> None:
@@ -343,6 +370,8 @@ def test_what_the_cos_sdk_signs_is_let_in(method: str, path: str, parameters: di
     )
     prepared = CosS3Auth(config, path, params=parameters)(request.prepare())
     asked = raw(method, prepared.url, prepared.headers, body)
-    assert AUTHENTICATOR.authenticate_cos(asked).account == ACCOUNT
+    known = TEMPORARY if "x-cos-security-token" in headers else Directory([ACCOUNT])
+    authenticator = Authenticator(known, SystemClock())
+    assert authenticator.authenticate_cos(asked).account.name == "acme"
     with pytest.raises(AccessRefused):
-        AUTHENTICATOR.authenticate_cos(msgspec.structs.replace(asked, raw_path=asked.raw_path + b"x"))
+        authenticator.authenticate_cos(msgspec.structs.replace(asked, raw_path=asked.raw_path + b"x"))

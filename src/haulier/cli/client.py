@@ -13,7 +13,9 @@ from cyclopts import Parameter
 
 from haulier.cli.exits import CommandFailed, Exit
 
-_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+_DENIED: Final = frozenset(
+    {"AccessDenied", "AccessDeniedException", "ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+)
 _NOT_FOUND: Final = frozenset({"NotFoundException", "NoSuchJob", "NoSuchJobException"})
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{5,36}")
 _PAGE_JOBS: Final = 1_000
@@ -128,7 +130,8 @@ def _settings(path: Path, account_id: str | None) -> dict[str, str]:
             continue
         for user in account.users:
             if user.policy == "admin":
-                keys = {"access_key": user.access_key, "secret_key": user.secret_key, "account_id": account.aws_account_id}
+                (key,) = user.keys
+                keys = {"access_key": key.id, "secret_key": key.secret_key, "account_id": account.aws_account_id}
                 return keys if settings.server.port == 0 else {**keys, "endpoint": settings.server.url}
     which = "with an aws_account_id" if account_id is None else f"with aws_account_id {account_id!r}"
     raise CommandFailed(Exit.USAGE, f"{path} has no account {which} and an admin user")

@@ -1,7 +1,9 @@
-"""Tenants: accounts, their users and roles, and the caller that a verified request speaks for."""
+"""Tenants: accounts, their users with their keys, roles, and the caller that a verified request speaks for."""
 
 import fnmatch
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -23,15 +25,65 @@ class Credentials(msgspec.Struct, frozen=True):
         return [("access_key", self.access_key)]
 
 
+class KeyKind(StrEnum):
+    """What a key is made of, and so what a request has to show."""
+
+    ACCESS = "access"
+    """An access key and a secret that signs."""
+    SESSION = "session"
+    """The same for a limited time; the session token must come along."""
+    BEARER = "bearer"
+    """A token that is sent as it is. It signs nothing."""
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user proves with that a request is its own."""
+
+    id: str
+    """What names the key in requests and lists: never secret. Of a bearer token it is made up, and stands in no request."""
+    kind: KeyKind = KeyKind.ACCESS
+    secret_key: str = ""
+    """Of access and session keys."""
+    token_hash: bytes = b""
+    """`hash_of` the token, of session keys and bearer tokens."""
+    expires_ms: int | None = None
+    actions: tuple[str, ...] | None = None
+    """Globs over the actions that the key is good for, whatever more its user may do; None = no such limit."""
+
+    def expired(self, now_ms: int) -> bool:
+        """Whether its time is over."""
+        return self.expires_ms is not None and now_ms >= self.expires_ms
+
+    def covers(self, names: Sequence[str]) -> bool:
+        """Whether the key is good for an action, given by all its names: one of them is enough."""
+        if self.actions is None:
+            return True
+        patterns = [pattern.lower() for pattern in self.actions]
+        return any(fnmatch.fnmatchcase(name.lower(), pattern) for name in names for pattern in patterns)
+
+    def __repr__(self) -> str:
+        return f"Key({self.id!r}, {self.kind.value}, …)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("id", self.id)]
+
+
+def hash_of(token: bytes) -> bytes:
+    """What is kept of a token. It is random and long, so one round of SHA-256 is as good as many."""
+    return hashlib.sha256(token).digest()
+
+
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """Who may call the API."""
 
     account: str
     name: str
-    access_key: str
-    secret_key: str
     policy: str
     """`admin`, `operator` or `viewer`."""
+    keys: tuple[Key, ...] = ()
+    """Those that are in force or were until they expired."""
+    disabled: bool = False
+    """Lets none of its keys in, and none of its jobs start."""
 
     def __repr__(self) -> str:
         return f"User({self.account}/{self.name})"
@@ -78,11 +130,25 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         """The role of that name."""
         return next((role for role in self.roles if role.name == name), None)
 
+    def user(self, name: str) -> User | None:
+        """The user of that name."""
+        return next((user for user in self.users if user.name == name), None)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Whose key it is."""
+
+    account: Account
+    user: User
+    key: Key
+
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who signed the request, as one function found after verifying it. Handlers accept nothing else."""
+    """Who sent the request, as one function found after verifying it. Handlers accept nothing else."""
 
     account: Account
     user: User
     dialect: Dialect
     region: str
+    key: Key | None = None
+    """What it was verified by; None where the caller is no client (a test, the server itself)."""

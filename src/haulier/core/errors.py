@@ -128,6 +128,10 @@ class BadSignature(AccessRefused):
     """The signature does not match the request."""
 
 
+class TokenExpired(AccessRefused):
+    """The temporary key and its session token are over."""
+
+
 class RequestExpired(AccessRefused):
     """The signed time range is over."""
 

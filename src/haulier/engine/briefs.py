@@ -1,39 +1,43 @@
-"""What a runner is told of a job: put together from the job and the settings, each time a unit goes out.
+"""What a runner is told of a job: put together from the job, the directory and the settings, each time a unit goes out.
 
 The role and its keys are looked up anew every time, so a role that was taken away stops a job at its next chunk.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
-from haulier.core.accounts import Account, Credentials
+from haulier.core.accounts import Credentials
+from haulier.core.directory import Directory
 from haulier.core.errors import JobFailure
 from haulier.core.job import Job
 from haulier.engine.frames import JobBrief
 
 
 class Briefs:
-    """Makes briefs from the accounts and the stores' own keys."""
+    """Makes briefs from the directory's roles and the stores' own keys."""
 
-    def __init__(self, accounts: Sequence[Account], store_keys: Mapping[str, Credentials], *, tasks_max: int = 0) -> None:
+    def __init__(self, directory: Directory, store_keys: Mapping[str, Credentials], *, tasks_max: int = 0) -> None:
         """`tasks_max`: tasks per job at most; 0 = no limit."""
-        self.reload(accounts, store_keys, tasks_max=tasks_max)
+        self._directory = directory
+        self.reload(store_keys, tasks_max=tasks_max)
 
-    def reload(self, accounts: Sequence[Account], store_keys: Mapping[str, Credentials], *, tasks_max: int = 0) -> None:
+    def reload(self, store_keys: Mapping[str, Credentials], *, tasks_max: int = 0) -> None:
         """Use these from the next brief on."""
-        self._accounts = {account.name: account for account in accounts}
         self._store_keys = store_keys
         self._tasks_max = tasks_max
 
     def brief(self, job: Job) -> JobBrief:
         """Raises JobFailure `RoleNotAllowed` when the account or role is gone, or its creator may not pass it any longer."""
-        account = self._accounts.get(job.account)
+        account = self._directory.account(job.account)
         role = account.role(job.role) if account is not None else None
         if account is None or role is None:
-            raise JobFailure("RoleNotAllowed", f"role {job.role!r} of account {job.account!r} is no longer in the settings")
-        if job.created_by not in role.users or all(user.name != job.created_by for user in account.users):
+            raise JobFailure("RoleNotAllowed", f"role {job.role!r} of account {job.account!r} is no longer defined")
+        creator = account.user(job.created_by)
+        if job.created_by not in role.users or creator is None:
             raise JobFailure("RoleNotAllowed", f"user {job.created_by!r} may no longer pass role {job.role!r}")
+        if creator.disabled:
+            raise JobFailure("RoleNotAllowed", f"user {job.created_by!r}, who created the job, is disabled")
         access = {name: keys for name in role.stores if (keys := self._keys(role.keys, role.use_store_keys, name)) is not None}
         return JobBrief(
             id=job.id,

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from haulier.core.accounts import Account, Credentials, Role, User
+from haulier.core.accounts import Account, Credentials, Key, Role, User
 from haulier.core.errors import SettingsError
 from haulier.core.placement import Resolver, Store
 from haulier.settings.checks import check_account, check_accounts, check_compat, check_engine, check_server, check_store
@@ -164,7 +164,12 @@ def _account(name: str, table: AccountSettings) -> Account:
         cos_uin=table.cos_uin,
         cos_appid=table.cos_appid,
         users=tuple(
-            User(account=name, name=user.name, access_key=user.access_key, secret_key=str(user.secret_key), policy=user.policy)
+            User(
+                account=name,
+                name=user.name,
+                policy=user.policy,
+                keys=(Key(id=user.access_key, secret_key=str(user.secret_key)),),
+            )
             for user in table.users
         ),
         roles=tuple(

@@ -5,15 +5,16 @@ request through unverified.
 """
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from haulier.api.auth import qsign, sigv4
 from haulier.api.auth.policy import allowed
 from haulier.api.auth.qsign import HttpPolicy
 from haulier.api.auth.request import RawRequest, Verified
-from haulier.core.accounts import Account, Caller, User
-from haulier.core.errors import AccessRefused, InvalidField, SettingsError, UnknownAccessKey
+from haulier.core.accounts import Caller, Identity
+from haulier.core.directory import Directory
+from haulier.core.errors import AccessRefused, InvalidField
+from haulier.core.job import Dialect
 from haulier.core.ports import Clock
 
 __all__ = ["Authenticator", "HttpPolicy", "RawRequest", "Verified", "allowed"]
@@ -23,55 +24,38 @@ _ACCOUNT_HOST: Final = re.compile(rb"([0-9]{12})\.")
 
 
 class Authenticator:
-    """Finds the caller of a request. Holds the accounts as they were at start or at the last `reload`."""
+    """Finds the caller of a request, among those that the directory knows."""
 
     def __init__(
         self,
-        accounts: Sequence[Account],
+        directory: Directory,
         clock: Clock,
         *,
         default_region: str = "us-east-1",
         cos_http: HttpPolicy = "loopback",
         cos_signature_seconds_max: int = COS_SIGNATURE_SECONDS_MAX,
     ) -> None:
-        """`default_region` stands for COS requests whose host names none. Raises SettingsError when two users share a key."""
+        """`default_region` stands for COS requests whose host names none."""
+        self._directory = directory
         self._clock = clock
         self._cos_http: HttpPolicy = cos_http
         self._cos_signature_seconds_max = cos_signature_seconds_max
-        self.reload(accounts, default_region=default_region)
-
-    def reload(self, accounts: Sequence[Account], *, default_region: str) -> None:
-        """Use these from the next request on. Raises SettingsError as the constructor, and keeps the old ones then."""
-        users: dict[str, tuple[Account, User]] = {}
-        for account in accounts:
-            for number, user in enumerate(account.users):
-                if user.access_key in users:
-                    path = f"accounts.{account.name}.users[{number}].access_key"
-                    raise SettingsError(path, f"{user.access_key!r} is the key of another user already")
-                users[user.access_key] = (account, user)
-        self._users = users
-        self._default_region = default_region
-
-    def _identity(self, verified: Verified) -> tuple[Account, User]:
-        found = self._users.get(verified.access_key)
-        if found is None:  # taken away by a reload while the signature was checked
-            raise UnknownAccessKey("The access key is not known.")
-        return found
+        self.default_region = default_region
 
     def authenticate_s3(self, request: RawRequest) -> Caller:
         """The caller of a request to the S3 wire.
 
         Raises AccessRefused and its kin, BadDigest, InvalidDigest.
         """
-        verified = sigv4.verify(request, self._lookup, self._clock.now_ms() / 1000)
-        account, user = self._identity(verified)
+        verified = sigv4.verify(request, self._directory.signer, self._clock.now_ms() / 1000)
+        account = verified.identity.account
         named = request.needed(b"x-amz-account-id")
         if account.aws_account_id is None or named != account.aws_account_id.encode("utf-8"):
             raise AccessRefused("x-amz-account-id does not name the caller's account.")
         prefix = _ACCOUNT_HOST.match(request.needed(b"host"))
         if prefix is not None and prefix[1] != named:
             raise AccessRefused("The account in the host name is not the one in x-amz-account-id.")
-        return Caller(account, user, "s3control", verified.region)
+        return self._caller(verified.identity, "s3control", verified.region)
 
     def authenticate_cos(self, request: RawRequest) -> Caller:
         """The caller of a request to the COS wire.
@@ -80,12 +64,12 @@ class Authenticator:
         """
         verified = qsign.verify(
             request,
-            self._lookup,
+            self._directory.signer,
             self._clock.now_ms() / 1000,
             max_seconds=self._cos_signature_seconds_max,
             http_policy=self._cos_http,
         )
-        account, user = self._identity(verified)
+        account = verified.identity.account
         appid = request.one(b"x-cos-appid")
         if not appid:
             raise InvalidField("x-cos-appid", "the header is missing or empty")
@@ -94,8 +78,8 @@ class Authenticator:
         host = qsign.CONTROL_HOST.match(request.needed(b"host"))
         if host is not None and (account.cos_uin is None or host[1] != account.cos_uin.encode("utf-8")):
             raise AccessRefused("The UIN in the host name is not the caller's account.")
-        return Caller(account, user, "cos", verified.region or self._default_region)
+        return self._caller(verified.identity, "cos", verified.region or self.default_region)
 
-    def _lookup(self, access_key: str) -> User | None:
-        found = self._users.get(access_key)
-        return found[1] if found is not None else None
+    def _caller(self, identity: Identity, dialect: Dialect, region: str) -> Caller:
+        self._directory.note_use(identity.key.id, self._clock.now_ms())
+        return Caller(identity.account, identity.user, dialect, region, identity.key)

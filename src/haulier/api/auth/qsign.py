@@ -18,7 +18,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import msgspec
 
 from haulier.api.auth.request import READS, RawRequest, Verified
-from haulier.core.accounts import User
+from haulier.api.auth.tokens import check_token
+from haulier.core.accounts import Identity
 from haulier.core.errors import (
     AccessRefused,
     BadDigest,
@@ -36,6 +37,7 @@ SKEW_SECONDS_MAX: Final = 900
 CONTROL_HOST: Final = re.compile(rb"([0-9]+)\.cos-control\.([a-z0-9-]+)\.", re.ASCII)
 
 _FIELDS: Final = ("q-sign-algorithm", "q-ak", "q-sign-time", "q-key-time", "q-header-list", "q-url-param-list", "q-signature")
+_TOKEN: Final = b"x-cos-security-token"
 _TIMES: Final = re.compile(r"([0-9]{1,10});([0-9]{1,10})")
 _PORT: Final = re.compile(rb":[0-9]+\Z")
 _HEX: Final = re.compile(r"[0-9a-f]{40}")
@@ -53,25 +55,37 @@ class _Claim(msgspec.Struct, frozen=True):
 
 
 def verify(
-    request: RawRequest, lookup: Callable[[str], User | None], now: float, *, max_seconds: int, http_policy: HttpPolicy
+    request: RawRequest, lookup: Callable[[str], Identity | None], now: float, *, max_seconds: int, http_policy: HttpPolicy
 ) -> Verified:
     """Who signed the request. `now` is Unix time in seconds, `max_seconds` the longest validity that is accepted.
 
-    Raises AccessRefused, UnknownAccessKey, BadSignature, RequestExpired, ClockSkewed, InvalidDigest, BadDigest.
+    Raises AccessRefused, UnknownAccessKey, BadSignature, RequestExpired, TokenExpired, ClockSkewed, InvalidDigest, BadDigest.
     """
     fields, parameters = _fields(request)
     claim = _claim(fields)
     _check_time(request, claim, now, max_seconds)
     headers = _check_coverage(request, claim, parameters)
-    user = lookup(claim.access_key)
-    matches = _matches(request, claim, headers, parameters, user.secret_key if user is not None else _DUMMY_SECRET)
-    if user is None:
+    identity = lookup(claim.access_key)
+    secret = identity.key.secret_key if identity is not None else _DUMMY_SECRET
+    matches = _matches(request, claim, headers, parameters, secret)
+    if identity is None:
         raise UnknownAccessKey("The access key is not known.")
     if not matches:
         raise BadSignature("The Signature you specified is invalid.")
+    check_token(identity.key, _token(request), now)
     _check_body(request, claim, http_policy)
     host = CONTROL_HOST.match(request.needed(b"host"))
-    return Verified(claim.access_key, host[2].decode("ascii") if host else "", user)
+    return Verified(identity, host[2].decode("ascii") if host else "")
+
+
+def _token(request: RawRequest) -> bytes | None:
+    """The session token: a header, or a parameter where the signature is in the query (cos-batch.md §1.6)."""
+    sent = [value for name, value in request.query_pairs() if name.lower() == _TOKEN]
+    header = request.one(_TOKEN)
+    found = [*sent, *([] if header is None else [header])]
+    if len(found) > 1:
+        raise AccessRefused("The session token stands more than once.")
+    return found[0] if found else None
 
 
 def _encoded(text: bytes) -> str:
@@ -94,7 +108,7 @@ def _fields(request: RawRequest) -> tuple[Mapping[str, str], Sequence[tuple[str,
         if request.method not in READS or request.body:
             raise AccessRefused("A request that is signed in its query can only read, and carries no body.")
         pairs = [(name, value.decode("latin-1")) for name, value in parameters if name in _FIELDS]
-        others = [(name, value) for name, value in parameters if name not in (*_FIELDS, "x-cos-security-token")]
+        others = [(name, value) for name, value in parameters if name not in (*_FIELDS, _TOKEN.decode())]
     if sorted(name for name, _ in pairs) != sorted(_FIELDS):
         raise AccessRefused(f"The signature must hold {', '.join(_FIELDS)}, each once.")
     return dict(pairs), [(name, _encoded(value)) for name, value in others]

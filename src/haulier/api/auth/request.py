@@ -5,7 +5,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from haulier.core.accounts import User
+from haulier.core.accounts import Identity
 from haulier.core.errors import AccessRefused
 
 READS = frozenset({"GET", "HEAD"})
@@ -78,9 +78,8 @@ class RawRequest(msgspec.Struct, frozen=True):
 class Verified(msgspec.Struct, frozen=True):
     """Whose signature it was. `region` is the one signed for, or named by the host; empty when there is none."""
 
-    access_key: str
+    identity: Identity
     region: str
-    user: User
 
 
 def _decoded(text: bytes) -> bytes:

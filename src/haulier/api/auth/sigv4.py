@@ -16,7 +16,8 @@ from urllib.parse import quote_from_bytes
 import msgspec
 
 from haulier.api.auth.request import READS, RawRequest, Verified
-from haulier.core.accounts import User
+from haulier.api.auth.tokens import check_token
+from haulier.core.accounts import Identity
 from haulier.core.errors import (
     AccessRefused,
     BadDigest,
@@ -51,14 +52,16 @@ class _Claim(msgspec.Struct, frozen=True):
     signed_headers: tuple[str, ...]
     signature: bytes
     payload_hash: bytes
+    token: bytes | None
+    """The session token."""
     expires_seconds: int | None = None
     """Only in the query form."""
 
 
-def verify(request: RawRequest, lookup: Callable[[str], User | None], now: float) -> Verified:
+def verify(request: RawRequest, lookup: Callable[[str], Identity | None], now: float) -> Verified:
     """Who signed the request. `now` is Unix time in seconds.
 
-    Raises AccessRefused, UnknownAccessKey, BadSignature, RequestExpired, ClockSkewed, InvalidDigest, BadDigest.
+    Raises AccessRefused, UnknownAccessKey, BadSignature, RequestExpired, TokenExpired, ClockSkewed, InvalidDigest, BadDigest.
     """
     in_query = any(name.lower().startswith(b"x-amz-") for name, _ in request.query_pairs())
     in_header = bool(request.values(b"authorization"))
@@ -69,15 +72,16 @@ def verify(request: RawRequest, lookup: Callable[[str], User | None], now: float
     claim = _from_query(request) if in_query else _from_header(request)
     _check_time(claim, now)
     _check_coverage(request, claim)
-    user = lookup(claim.access_key)
-    expected = _signature(request, claim, user.secret_key if user is not None else _DUMMY_SECRET)
+    identity = lookup(claim.access_key)
+    expected = _signature(request, claim, identity.key.secret_key if identity is not None else _DUMMY_SECRET)
     matches = hmac.compare_digest(expected, claim.signature)
-    if user is None:
+    if identity is None:
         raise UnknownAccessKey("The access key is not known.")
     if not matches:
         raise BadSignature("The signature does not match the request.")
+    check_token(identity.key, claim.token, now)
     _check_body(request, claim)
-    return Verified(claim.access_key, claim.region, user)
+    return Verified(identity, claim.region)
 
 
 def _from_header(request: RawRequest) -> _Claim:
@@ -91,7 +95,8 @@ def _from_header(request: RawRequest) -> _Claim:
     payload_hash = request.needed(b"x-amz-content-sha256")
     if not _HASH.fullmatch(payload_hash):
         raise InvalidDigest("x-amz-content-sha256 must be the SHA-256 of the body in lower-case hex; nothing else is accepted.")
-    return _claim(found[1], found[2], found[3], request.needed(b"x-amz-date"), payload_hash)
+    date, token = request.needed(b"x-amz-date"), request.one(b"x-amz-security-token")
+    return _claim(found[1], found[2], found[3], date, payload_hash, token)
 
 
 def _from_query(request: RawRequest) -> _Claim:
@@ -114,7 +119,8 @@ def _from_query(request: RawRequest) -> _Claim:
     payload_hash = request.one(b"x-amz-content-sha256") or UNSIGNED
     if payload_hash != UNSIGNED and not _HASH.fullmatch(payload_hash):
         raise InvalidDigest("x-amz-content-sha256 must be the SHA-256 of the body in lower-case hex.")
-    claim = _claim(found[b"X-Amz-Credential"], found[b"X-Amz-SignedHeaders"], signature, found[b"X-Amz-Date"], payload_hash)
+    date, token = found[b"X-Amz-Date"], found.get(b"X-Amz-Security-Token")
+    claim = _claim(found[b"X-Amz-Credential"], found[b"X-Amz-SignedHeaders"], signature, date, payload_hash, token)
     return msgspec.structs.replace(claim, expires_seconds=int(expires))
 
 
@@ -122,7 +128,9 @@ def _small_number(text: bytes) -> bool:
     return text.isdigit() and len(text) <= 7
 
 
-def _claim(credential: bytes, signed_headers: bytes, signature: bytes, date: bytes, payload_hash: bytes) -> _Claim:
+def _claim(
+    credential: bytes, signed_headers: bytes, signature: bytes, date: bytes, payload_hash: bytes, token: bytes | None
+) -> _Claim:
     try:
         scope = _SCOPE.fullmatch(credential.decode("ascii"))
         names = tuple(signed_headers.decode("ascii").split(";"))
@@ -135,7 +143,7 @@ def _claim(credential: bytes, signed_headers: bytes, signature: bytes, date: byt
         raise AccessRefused("SignedHeaders must be lower-case, sorted and without repetition.")
     if not _DATE.fullmatch(stamp) or stamp[:8] != scope[2]:
         raise AccessRefused("x-amz-date must be YYYYMMDDThhmmssZ, on the day of the credential's scope.")
-    return _Claim(scope[1], scope[2], scope[3], stamp, names, signature, payload_hash)
+    return _Claim(scope[1], scope[2], scope[3], stamp, names, signature, payload_hash, token)
 
 
 def _check_time(claim: _Claim, now: float) -> None:

@@ -29,6 +29,7 @@ ERRORS: Final = ErrorTable(
         core.UnknownAccessKey: WireError("InvalidAccessKeyId", 403),
         core.BadSignature: WireError("SignatureDoesNotMatch", 403),
         core.RequestExpired: _ACCESS_DENIED,
+        core.TokenExpired: WireError("ExpiredToken", 400),  # the table of 2023; that of 2020 said 403
         core.ClockSkewed: WireError("RequestTimeTooSkewed", 403),
         core.BadDigest: WireError("BadDigest", 400),
         core.InvalidDigest: WireError("InvalidDigest", 400),

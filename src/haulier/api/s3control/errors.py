@@ -27,6 +27,7 @@ ERRORS: Final = ErrorTable(
         core.UnknownAccessKey: WireError("InvalidAccessKeyId", 403),
         core.BadSignature: WireError("SignatureDoesNotMatch", 403),
         core.RequestExpired: _ACCESS_DENIED,
+        core.TokenExpired: WireError("ExpiredToken", 400),
         core.ClockSkewed: WireError("RequestTimeTooSkewed", 403),
         core.BadDigest: WireError("XAmzContentSHA256Mismatch", 400),
         core.InvalidDigest: WireError("InvalidDigest", 400),
