@@ -81,11 +81,7 @@ class _ExtendedLoader(Loader):  # type: ignore[misc]
 
 
 def _extended(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The model with the shapes and members that only Haulier has.
-
-    The overlay tells the server more than that (what is required, which unions are checked): a client that checked it would
-    refuse what stock clients send, so it stays out.
-    """
+    """The model with the shapes and members that only Haulier has; values of an enum are the server's to check."""
     overlay = json.loads(_EXTENSIONS.read_bytes())["shapes"]
     shapes = copy.copy(model["shapes"])
     for name, shape in overlay.items():

@@ -58,7 +58,7 @@ def _document(parts: dict[str, str]) -> str:
 
 
 def from_s3(body: str, *, extensions: bool = True) -> CreateJob:
-    model = Model.s3control()
+    model = Model.s3control(extensions=extensions)
     request, echo = model.parse_with_echo("CreateJob", body.encode())
     model.check("CreateJob", request)
     return s3.create_job(request, dict(echo), Caller(ACCOUNT, USER, "s3control", "us-west-2"), extensions=extensions)
@@ -319,8 +319,10 @@ def test_a_generated_manifest_is_refused() -> None:
 
 
 def test_deleting_on_the_s3_wire_is_an_extension() -> None:
-    with pytest.raises(NotImplementedHere, match=r"^Operation\.S3DeleteObject: "):
+    with pytest.raises(MalformedDocument, match=r"^Operation\.S3DeleteObject: the element is not known here"):
         from_s3(s3_request(DELETE), extensions=False)
+    with pytest.raises(MalformedDocument, match=r"^Options: the element is not known here"):
+        from_s3(s3_request("<S3PutObjectTagging><TagSet/></S3PutObjectTagging>", Options=""), extensions=False)
     asked = from_s3(s3_request("<S3DeleteObject><BypassGovernanceRetention>true</BypassGovernanceRetention></S3DeleteObject>"))
     assert asked.operation.parameters == {"bypass_governance": True}
 
@@ -647,6 +649,15 @@ def test_an_s3_copy_that_cos_cannot_say_is_left_out_there_and_named_in_lists(ins
     job = stored(from_s3(s3_copy(inside)))
     assert "Operation" not in cos.describe(job, ACCOUNT)
     assert cos.listed(job)["Operation"] == "S3PutObjectCopy"
+
+
+def test_a_delete_has_no_words_on_the_s3_wire_where_extensions_are_off() -> None:
+    job = msgspec.structs.replace(stored(from_cos(cos_request("<COSDeleteObject/>"))), failures={"NoSuchKey": 1})
+    described = s3.describe(job, ACCOUNT, 0, extensions=False)
+    assert "Operation" not in described
+    assert "FailuresByCode" not in described["ProgressSummary"]
+    assert s3.listed(job, extensions=False)["Operation"] == "COSDeleteObject"
+    assert Model.s3control(extensions=False).serialize("DescribeJob", {"Job": described})
 
 
 def test_adding_tags_and_bypassing_governance_have_no_words_on_the_other_wire() -> None:

@@ -72,10 +72,12 @@ class Model:
 
     @staticmethod
     @cache
-    def s3control() -> "Model":
-        """AWS S3 Batch Operations as the installed botocore knows it, and our extensions of it."""
-        described = botocore.loaders.Loader().load_service_model("s3control", "service-2")
-        return Model(merged(described, _json("s3control/extensions.json")), uri_prefix="/v20180820/jobs")
+    def s3control(*, extensions: bool = True) -> "Model":
+        """AWS S3 Batch Operations as the installed botocore knows it, what we check beyond it, and our extensions of it."""
+        described = merged(botocore.loaders.Loader().load_service_model("s3control", "service-2"), _json("s3control/checks.json"))
+        if extensions:
+            described = merged(described, _json("s3control/extensions.json"))
+        return Model(described, uri_prefix="/v20180820/jobs")
 
     @staticmethod
     @cache

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
-from haulier import operations
 from haulier.core.errors import InvalidField, NotImplementedHere
-from haulier.core.job import Dialect, Job, OperationSpec
+from haulier.core.job import Dialect, Job
 from haulier.core.lifecycle import JobStatus
 
 FAILURE_REASON_BYTES_MAX: Final = 256
+OBJECT_TAGS_MAX: Final = 10
+"""Tags of an object, on S3 and COS alike."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -61,15 +62,6 @@ def metadata_names(user: Mapping[str, str], path: str) -> None:
     for name in user:
         if not _TOKEN.fullmatch(name):
             raise InvalidField(path, f"{name[:80]!r} cannot be the name of a header")
-
-
-def runnable(spec: OperationSpec, path: str) -> OperationSpec:
-    """The operation, seen to be one that can be carried out: refused now rather than failed late. Raises InvalidField."""
-    try:
-        operations.load(spec)
-    except ValueError as error:
-        raise InvalidField(path, str(error)) from None
-    return spec
 
 
 def unquoted(etag: str, path: str) -> str:

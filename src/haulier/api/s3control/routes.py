@@ -24,7 +24,11 @@ class S3ControlWire(Wire):
     """Answers what boto3, the AWS CLI and the other SDKs send to `s3-control`."""
 
     errors: ClassVar[ErrorTable] = ERRORS
-    model: Final = Model.s3control()
+
+    @property
+    def model(self) -> Model:
+        """What may be said: with our extensions, or without."""
+        return Model.s3control(extensions=self.service.extensions)
 
     def table(self) -> Mapping[Target, Sequence[Route]]:
         """The APIs by path."""
@@ -93,7 +97,8 @@ class S3ControlWire(Wire):
 
     def _describe_job(self, asked: Asked) -> Reply:
         job = self.service.describe(asked.caller, asked.job_id)
-        described = mapping.describe(job, asked.caller.account, self.service.clock.now_ms())
+        extensions = self.service.extensions
+        described = mapping.describe(job, asked.caller.account, self.service.clock.now_ms(), extensions=extensions)
         return Reply(200, self.model.serialize("DescribeJob", {"Job": described}))
 
     def _list_jobs(self, asked: Asked) -> Reply:
@@ -102,7 +107,7 @@ class S3ControlWire(Wire):
         self.model.check("ListJobs", query)
         statuses = frozenset(query.get("JobStatuses", ()))
         page = self.service.list(asked.caller, statuses=statuses, limit=query.get("MaxResults"), token=token)
-        jobs = [mapping.listed(job) for job in page.jobs]
+        jobs = [mapping.listed(job, extensions=self.service.extensions) for job in page.jobs]
         return Reply(200, self.model.serialize("ListJobs", {"Jobs": jobs, "NextToken": page.next_token}))
 
     def _update_job_priority(self, asked: Asked) -> Reply:
