@@ -17,6 +17,7 @@ from haulier.api.auth import Authenticator, allowed
 from haulier.api.http import HaulierHttpProtocol
 from haulier.api.listening import listen
 from haulier.api.server import create_app
+from haulier.audit import AuditLog
 from haulier.core.clock import SystemClock
 from haulier.core.directory import Directory
 from haulier.core.errors import HaulierError
@@ -64,7 +65,7 @@ class _Server(uvicorn.Server):
 class _Parts:
     """Everything that runs, wired together by the settings; `reload` gives it new ones."""
 
-    def __init__(self, settings: Settings, jobstore: SqlJobStore, clock: Clock) -> None:
+    def __init__(self, settings: Settings, jobstore: SqlJobStore, audit: AuditLog, clock: Clock) -> None:
         data_dir, limits = settings.server.data_dir, settings.limits
         stores = settings.store_list()
         self.directory = Directory(settings.account_list())
@@ -72,6 +73,7 @@ class _Parts:
         self._started_with = settings
         self._reloading = threading.Lock()
         self._jobstore = jobstore
+        self._audit = audit
         self._clock = clock
         self._spool = FolderSpool(data_dir / "spool")
         self.failure: BaseException | None = None
@@ -107,12 +109,12 @@ class _Parts:
         )
         self._sweeper = self._new_sweeper()
         app = create_app(
-            self.service, self.authenticator, ready=self._ready, body_bytes_max=lambda: self.settings.limits.body_bytes
+            self.service, self.authenticator, audit, ready=self._ready, body_bytes_max=lambda: self.settings.limits.body_bytes
         )
         self.server = _Server(_http(settings, app), self.coordinator)
 
     def _ready(self) -> bool | str:
-        return self.coordinator.problem or True
+        return self.coordinator.problem or self._audit.problem or True
 
     def _crashed(self, error: BaseException) -> None:
         """Nothing moves any more: better no server than one that accepts jobs and never runs them."""
@@ -182,7 +184,10 @@ def serve(settings: Settings) -> int:
             stack.callback(opened.close)
         jobstore = SqlJobStore.open(settings.server.data_dir / "haulier.db", clock)
         stack.callback(jobstore.close)
-        parts = _Parts(settings, jobstore, clock)
+        audit = AuditLog(settings.server.data_dir / "audit", clock)
+        audit.start()
+        stack.callback(audit.stop)
+        parts = _Parts(settings, jobstore, audit, clock)
         # In a thread: it may wait for the sweeper, and requests are answered meanwhile.
         signal.signal(signal.SIGHUP, lambda _signal, _frame: threading.Thread(target=parts.read_again, daemon=True).start())
         _tell(settings)

@@ -1,6 +1,7 @@
 """A server of both wires in this process, on a free port, over a real job store; no engine: tests move the jobs themselves."""
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -13,6 +14,8 @@ import uvicorn
 from haulier.api.auth import Authenticator, allowed
 from haulier.api.http import HaulierHttpProtocol
 from haulier.api.server import create_app
+from haulier.audit import AuditLog
+from haulier.audit.files import files
 from haulier.core.accounts import Account, Key, Role, User
 from haulier.core.directory import Directory
 from haulier.core.job import Job
@@ -99,9 +102,13 @@ def accounts() -> list[Account]:
 class Serving:
     """What a test needs of the running server."""
 
-    def __init__(self, service: Service, jobstore: SqlJobStore, clock: SettableClock, port: int) -> None:
+    def __init__(
+        self, service: Service, jobstore: SqlJobStore, audit: AuditLog, folder: Path, clock: SettableClock, port: int
+    ) -> None:
         self.service = service
         self.jobstore = jobstore
+        self.audit = audit
+        self.folder = folder
         self.clock = clock
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
@@ -133,6 +140,12 @@ class Serving:
                 self.move(job_id, *WAYS[status], total=0)
         return job_id
 
+    def audited(self) -> list[dict[str, Any]]:
+        """The requests in the audit log, once all that was answered is in it."""
+        self.audit.record({"kind": "mark"}, durable=True)
+        lines = [line for path in files(self.folder / "audit") for line in path.read_bytes().splitlines()]
+        return [entry for entry in map(json.loads, lines) if entry["kind"] == "request"]
+
     def cos(self, name: str = "admin", appid: str = COS_APPID) -> CosClient:
         return CosClient(self.url, appid, f"AKID{name.upper()}", f"secret-of-{name}")
 
@@ -157,8 +170,10 @@ def serving(folder: Path) -> Iterator[Serving]:
     service = Service(jobstore, resolver, clock, may=allowed, secret=b"s" * 32, unfinished_jobs_max=1000)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    running = Serving(service, jobstore, clock, listener.getsockname()[1])
-    app = create_app(service, Authenticator(Directory(accounts()), clock), ready=lambda: running.ready)
+    audit = AuditLog(folder / "audit", clock)
+    audit.start()
+    running = Serving(service, jobstore, audit, folder, clock, listener.getsockname()[1])
+    app = create_app(service, Authenticator(Directory(accounts()), clock), audit, ready=lambda: running.ready)
     started = threading.Event()
 
     class Server(uvicorn.Server):
@@ -188,4 +203,5 @@ def serving(folder: Path) -> Iterator[Serving]:
         server.should_exit = True
         thread.join(10)
         listener.close()
+        audit.stop()
         jobstore.close()

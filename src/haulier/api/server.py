@@ -25,13 +25,14 @@ from haulier.api.s3control.routes import S3ControlWire
 from haulier.api.wire import Reply, Wire
 from haulier.api.xmltree import BODY_BYTES_MAX
 from haulier.core.errors import DocumentTooLarge
-from haulier.core.ports import Clock
+from haulier.core.ports import Audit, Clock
 from haulier.service import Service
 
 
 def create_app(
     service: Service,
     authenticator: Authenticator,
+    audit: Audit,
     *,
     ready: Callable[[], bool | str],
     body_bytes_max: Callable[[], int] = lambda: BODY_BYTES_MAX,
@@ -50,7 +51,7 @@ def create_app(
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "reason": state or "not ready"}, 503)
 
-    wires = _Wires(service, authenticator, body_bytes_max)
+    wires = _Wires(service, authenticator, audit, body_bytes_max)
     app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app=wires)])
     return _Dated(app, service.clock)
 
@@ -77,9 +78,9 @@ _NOT_FOUND: Final = PlainTextResponse("There is nothing here: COS Batch is at /j
 class _Wires:
     """Gives a request to the wire it was written for."""
 
-    def __init__(self, service: Service, authenticator: Authenticator, body_bytes_max: Callable[[], int]) -> None:
-        self._s3 = S3ControlWire(service, authenticator)
-        self._cos = CosWire(service, authenticator)
+    def __init__(self, service: Service, authenticator: Authenticator, audit: Audit, body_bytes_max: Callable[[], int]) -> None:
+        self._s3 = S3ControlWire(service, authenticator, audit)
+        self._cos = CosWire(service, authenticator, audit)
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,14 +7,16 @@ synchronous and runs in a worker thread; `server.py` does the reading and writin
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import structlog
 
 from haulier.api.auth import Authenticator, RawRequest
 from haulier.core.accounts import Caller
-from haulier.core.errors import AccessRefused, InvalidRequest, RequestError
+from haulier.core.errors import AccessRefused, InvalidRequest, RequestError, Unavailable
+from haulier.core.job import Job
+from haulier.core.ports import Audit
 from haulier.service import Call, Service
 
 _log: Final = structlog.get_logger()
@@ -99,6 +101,13 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes = b""
     headers: Headers = ()
+    noted: Mapping[str, Any] = {}
+    """What the audit log tells besides who asked for what: facts that are not in the path."""
+
+
+def noted_job(job: Job) -> Mapping[str, Any]:
+    """What the audit log tells of a job that was created."""
+    return {"job": job.id, "role": job.role, "does": job.operation.name, "priority": job.priority}
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -110,6 +119,11 @@ class Route(msgspec.Struct, frozen=True):
     call: Call
     handle: Callable[[Asked], Reply]
 
+    @property
+    def changes(self) -> bool:
+        """Whether it may change something."""
+        return self.method != "GET"
+
 
 Target = tuple[str, ...]
 """A path by its parts, `{}` where a job id stands: `("jobs", "{}", "status")`."""
@@ -120,9 +134,10 @@ class Wire(ABC):
 
     errors: ClassVar[ErrorTable]
 
-    def __init__(self, service: Service, authenticator: Authenticator) -> None:
+    def __init__(self, service: Service, authenticator: Authenticator, audit: Audit) -> None:
         self.service = service
         self.authenticator = authenticator
+        self.audit = audit
         self.routes = self.table()
 
     @abstractmethod
@@ -153,26 +168,33 @@ class Wire(ABC):
         """The body of an error answer."""
 
     def answer(self, request: RawRequest) -> Reply:
-        """What to answer to the request, errors included."""
-        ids = self.new_ids()
-        operation: str | None = None
+        """What to answer to the request, errors included. What changed something is in the audit log before it is answered."""
+        seen = _Seen(request, self.new_ids())
         try:
-            caller = self.authenticate(request)
-            route, job_id = self._route(request)
-            operation = route.operation
-            self.service.authorise(caller, route.call)
-            if job_id:
-                self.check_job_id(job_id)
-            reply = route.handle(Asked(caller, job_id, query_text(request), request.body))
+            seen.caller = self.authenticate(request)
+            seen.route, seen.job_id = self._route(request)
+            self.service.authorise(seen.caller, seen.route.call)
+            if seen.job_id:
+                self.check_job_id(seen.job_id)
+            if seen.route.changes:
+                self._check_audit()
+            reply = seen.route.handle(Asked(seen.caller, seen.job_id, query_text(request), request.body))
         except Exception as error:  # noqa: BLE001 - whatever happens, the client gets the wire's own error
-            return self._refusal(request, operation, error, ids)
-        _log.info("request answered", operation=operation, status=reply.status, request_id=ids[0], account=caller.account.name)
+            return self._refusal(seen, error)
+        operation = seen.route.operation
+        _log.info("request answered", operation=operation, status=reply.status, request_id=seen.ids[0], **seen.who())
+        self.audit.record({**seen.entry(), "allowed": True, "status": reply.status, **reply.noted}, durable=seen.route.changes)
         content = [("content-type", "application/xml")] if reply.body else []
-        return Reply(reply.status, reply.body, [*self.headers(ids, failed=False), *content, *reply.headers])
+        return Reply(reply.status, reply.body, [*self.headers(seen.ids, failed=False), *content, *reply.headers])
+
+    def _check_audit(self) -> None:
+        """Nothing is changed that the audit log could not tell. Raises Unavailable."""
+        if self.audit.problem is not None:
+            raise Unavailable(f"Nothing can be changed now: {self.audit.problem}.")
 
     def refuse(self, request: RawRequest, error: Exception) -> Reply:
         """The answer to a request that could not even be read."""
-        return self._refusal(request, None, error, self.new_ids())
+        return self._refusal(_Seen(request, self.new_ids()), error)
 
     def _route(self, request: RawRequest) -> tuple[Route, str]:
         parts = self.parts(request)
@@ -186,18 +208,64 @@ class Wire(ABC):
                 return route, parts[1] if len(parts) > 1 else ""
         raise WrongMethod(request.method, [route.method for route in found])
 
-    def _refusal(self, request: RawRequest, operation: str | None, error: Exception, ids: tuple[str, str]) -> Reply:
+    def _refusal(self, seen: "_Seen", error: Exception) -> Reply:
+        operation, request_id = seen.operation, seen.ids[0]
         found = self.errors.find(operation, error)
         if isinstance(error, RequestError):
             message = str(error)
             kind = "request refused" if isinstance(error, AccessRefused) else "request in error"
-            _log.info(kind, operation=operation, code=found.code, status=found.status, message=message, request_id=ids[0])
+            _log.info(kind, operation=operation, code=found.code, status=found.status, message=message, request_id=request_id)
         else:
             message = "We encountered an internal error. Please try again."
             # As text of our own making: a renderer that shows the frames' variables would show secret keys.
             stack = "".join(traceback.format_exception(error))
-            _log.error("request failed", operation=operation, code=found.code, request_id=ids[0], stack=stack)
-        headers = [*self.headers(ids, failed=True), ("content-type", "application/xml")]
+            _log.error("request failed", operation=operation, code=found.code, request_id=request_id, stack=stack)
+        self.audit.record(
+            {
+                **seen.entry(),
+                "allowed": seen.caller is not None and not isinstance(error, AccessRefused),
+                "status": found.status,
+                "code": found.code,
+                "reason": message,
+            }
+        )
+        headers = [*self.headers(seen.ids, failed=True), ("content-type", "application/xml")]
         if isinstance(error, WrongMethod):
             headers.append(("allow", ", ".join(error.allowed)))
-        return Reply(found.status, self.error_document(found, _printable(message), _printable(request.path), ids), headers)
+        path = _printable(seen.request.path)
+        return Reply(found.status, self.error_document(found, _printable(message), path, seen.ids), headers)
+
+
+class _Seen:
+    """What is known of a request while it is dealt with."""
+
+    def __init__(self, request: RawRequest, ids: tuple[str, str]) -> None:
+        self.request = request
+        self.ids = ids
+        self.caller: Caller | None = None
+        self.route: Route | None = None
+        self.job_id = ""
+
+    @property
+    def operation(self) -> str | None:
+        """The API's name; None where the request named none, or its sender is not known."""
+        return None if self.route is None else self.route.operation
+
+    def who(self) -> dict[str, str]:
+        """The caller, once known."""
+        return {} if self.caller is None else {"account": self.caller.account.name, "user": self.caller.user.name}
+
+    def entry(self) -> dict[str, Any]:
+        """The beginning of the request's entry in the audit log."""
+        return {
+            "kind": "request",
+            "request_id": self.ids[0],
+            "peer": self.request.peer or None,
+            **self.who(),
+            "dialect": None if self.caller is None else self.caller.dialect,
+            "key": None if self.caller is None or self.caller.key is None else self.caller.key.id,
+            "method": self.request.method,
+            "path": self.request.path,
+            "operation": self.operation,
+            "job": self.job_id or None,
+        }

@@ -1,6 +1,13 @@
-"""The system's own time, as a `Clock`."""
+"""The system's own time, as a `Clock`, and time as text."""
 
+import datetime as dt
 import time
+
+
+def timestamp(unix_ms: int) -> str:
+    """A moment as ISO 8601 with milliseconds, in UTC: `2030-01-02T03:04:05.678Z`."""
+    moment = dt.datetime.fromtimestamp(unix_ms // 1000, dt.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03}Z"
 
 
 class SystemClock:

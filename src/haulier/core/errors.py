@@ -25,6 +25,10 @@ class SettingsError(HaulierError):
         self.problem = problem
 
 
+class AuditBroken(HaulierError):
+    """The audit log is not what was written, so nothing may be added to it."""
+
+
 class DataDirectoryBusy(HaulierError):
     """Another server holds the data directory."""
 
@@ -111,6 +115,10 @@ class TooManyTags(RequestError):
 
 class Unavailable(RequestError):
     """The service cannot store anything now; the same request may succeed later."""
+
+
+class Overloaded(RequestError):
+    """More requests are under way than can be answered soon; the same request should be sent again after a while."""
 
 
 # -- who may ------------------------------------------------------------------------------------------------------------------

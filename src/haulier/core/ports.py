@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
@@ -29,6 +29,20 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that only grow; for intervals and leases."""
+        ...
+
+
+class Audit(Protocol):
+    """Where it is written down who did what, from where, and whether it was allowed (decisions §5)."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be written down now; then nothing that changes anything should be done."""
+        ...
+
+    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> None:
+        """Add an entry: names and JSON values, `kind` first; None leaves a member out. With `durable` it is on disk on return,
+        or `problem` says why not. Never raises."""
         ...
 
 

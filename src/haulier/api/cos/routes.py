@@ -10,7 +10,7 @@ from haulier.api.auth import RawRequest
 from haulier.api.cos import mapping
 from haulier.api.cos.errors import ERRORS
 from haulier.api.restxml import Model, document
-from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, UnknownPath, Wire, WireError
+from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, UnknownPath, Wire, WireError, noted_job
 from haulier.core.accounts import Caller
 from haulier.core.errors import InvalidField, InvalidRequest
 from haulier.service import Call
@@ -72,7 +72,7 @@ class CosWire(Wire):
             raise InvalidRequest("The body is empty; it must be a CreateJobRequest.")
         request, echo = self.model.checked("CreateJob", asked.body)
         job = self.service.create(asked.caller, mapping.create_job(request, mapping.kept(request, echo), asked.caller))
-        return Reply(200, self.model.serialize("CreateJob", {"JobId": job.id}))
+        return Reply(200, self.model.serialize("CreateJob", {"JobId": job.id}), noted=noted_job(job))
 
     def _describe_job(self, asked: Asked) -> Reply:
         job = self.service.describe(asked.caller, asked.job_id)
@@ -92,7 +92,8 @@ class CosWire(Wire):
             raise InvalidRequest("priority: is missing")
         self.model.check("UpdateJobPriority", query)
         job = self.service.set_priority(asked.caller, asked.job_id, query["Priority"])
-        return Reply(200, self.model.serialize("UpdateJobPriority", {"JobId": job.id, "Priority": job.priority}))
+        told = {"JobId": job.id, "Priority": job.priority}
+        return Reply(200, self.model.serialize("UpdateJobPriority", told), noted={"priority": job.priority})
 
     def _update_job_status(self, asked: Asked) -> Reply:
         query = self.model.parse_query("UpdateJobStatus", asked.query)
@@ -103,7 +104,8 @@ class CosWire(Wire):
         reason = query.get("StatusUpdateReason")
         answer = self.service.set_status(asked.caller, asked.job_id, query["RequestedJobStatus"], reason)
         told = {"JobId": answer.job.id, "Status": answer.status, "StatusUpdateReason": answer.job.status_reason}
-        return Reply(200, self.model.serialize("UpdateJobStatus", told))
+        noted = {"requested": query["RequestedJobStatus"], "became": str(answer.job.status), "why": reason}
+        return Reply(200, self.model.serialize("UpdateJobStatus", told), noted=noted)
 
     def _delete_job(self, asked: Asked) -> Reply:
         self.service.delete(asked.caller, asked.job_id)

@@ -11,7 +11,7 @@ from haulier.api.auth import RawRequest
 from haulier.api.restxml import Model, document
 from haulier.api.s3control import mapping
 from haulier.api.s3control.errors import ERRORS
-from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, UnknownPath, Wire, WireError
+from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, UnknownPath, Wire, WireError, noted_job
 from haulier.core.accounts import Caller
 from haulier.core.errors import InvalidField, InvalidRequest
 from haulier.service import Call
@@ -93,7 +93,7 @@ class S3ControlWire(Wire):
         request, echo = self.model.checked("CreateJob", asked.body)
         wanted = mapping.create_job(request, dict(echo), asked.caller, extensions=self.service.extensions)
         job = self.service.create(asked.caller, wanted)
-        return Reply(200, self.model.serialize("CreateJob", {"JobId": job.id}))
+        return Reply(200, self.model.serialize("CreateJob", {"JobId": job.id}), noted=noted_job(job))
 
     def _describe_job(self, asked: Asked) -> Reply:
         job = self.service.describe(asked.caller, asked.job_id)
@@ -114,7 +114,8 @@ class S3ControlWire(Wire):
         query = self.model.parse_query("UpdateJobPriority", asked.query)
         self.model.check("UpdateJobPriority", query)
         job = self.service.set_priority(asked.caller, asked.job_id, query["Priority"])
-        return Reply(200, self.model.serialize("UpdateJobPriority", {"JobId": job.id, "Priority": job.priority}))
+        told = {"JobId": job.id, "Priority": job.priority}
+        return Reply(200, self.model.serialize("UpdateJobPriority", told), noted={"priority": job.priority})
 
     def _update_job_status(self, asked: Asked) -> Reply:
         query = self.model.parse_query("UpdateJobStatus", asked.query)
@@ -125,7 +126,8 @@ class S3ControlWire(Wire):
         reason = query.get("StatusUpdateReason")
         answer = self.service.set_status(asked.caller, asked.job_id, query["RequestedJobStatus"], reason)
         told = {"JobId": answer.job.id, "Status": answer.status, "StatusUpdateReason": answer.job.status_reason}
-        return Reply(200, self.model.serialize("UpdateJobStatus", told))
+        noted = {"requested": query["RequestedJobStatus"], "became": str(answer.job.status), "why": reason}
+        return Reply(200, self.model.serialize("UpdateJobStatus", told), noted=noted)
 
     def _put_job_tagging(self, asked: Asked) -> Reply:
         request = self.model.parse("PutJobTagging", asked.body)
