@@ -27,6 +27,7 @@ from haulier.core.errors import (
     TokenReused,
     TooManyTags,
 )
+from haulier.core.history import RecordedEvent
 from haulier.core.job import Dialect, Job, Manifest, OperationSpec, Placement, Report
 from haulier.core.lifecycle import ENDING, TERMINAL, JobEvent, JobStatus, advance
 from haulier.core.placement import Resolver
@@ -36,6 +37,8 @@ PAGE_JOBS_MAX: Final = 1000
 COS_LIST_DAYS: Final = 90
 """COS lists jobs created in the last 90 days (cos-batch.md §2.3), however long they are kept."""
 TAGS_MAX: Final = 50
+EVENTS_MAX: Final = 1000
+"""In one answer: a job's whole record."""
 DAY_MS: Final = 86_400_000
 
 May = Callable[[User, Sequence[str]], bool]
@@ -277,33 +280,47 @@ class Service:
         return self._jobstore.get(caller.account.name, job_id)
 
     def list(
-        self, caller: Caller, *, statuses: frozenset[str] = frozenset(), limit: int | None = None, token: str | None = None
+        self,
+        caller: Caller,
+        *,
+        statuses: frozenset[str] = frozenset(),
+        operations: frozenset[str] = frozenset(),
+        tags: Sequence[tuple[str, str | None]] = (),
+        text: str | None = None,
+        limit: int | None = None,
+        token: str | None = None,
     ) -> Page:
         """One page of the account's jobs: COS oldest first, else newest first. No limit given means 1,000, the most there is.
+        For what narrows the list see `ListQuery`.
 
         Raises InvalidListToken.
         """
         self.authorise(caller, Call.LIST)
         limit = limit or PAGE_JOBS_MAX
+        created_since_ms, ended_since_ms = self._window(caller.dialect)
         found = self._jobstore.list(
             ListQuery(
                 account=caller.account.name,
                 statuses=statuses,
+                operations=operations,
+                tags=tuple(tags),
+                text=text,
                 newest_first=caller.dialect != "cos",
                 after=None if token is None else self._after(caller, token),
-                **self._window(caller.dialect),
+                created_since_ms=created_since_ms,
+                ended_since_ms=ended_since_ms,
                 limit=limit + 1,
             )
         )
         more = len(found) > limit
         return Page(found[:limit], self._tokens.make(caller, found[limit - 1]) if more else None)
 
-    def _window(self, dialect: Dialect) -> dict[str, int]:
+    def _window(self, dialect: Dialect) -> tuple[int | None, int | None]:
         """What is too old to be listed: by its creation for COS, by its end for the others. Unfinished jobs always are."""
         now_ms = self.clock.now_ms()
         if dialect == "cos":
-            return {"created_since_ms": now_ms - COS_LIST_DAYS * DAY_MS}
-        return {"ended_since_ms": now_ms - self._list_days * DAY_MS}
+            return now_ms - COS_LIST_DAYS * DAY_MS, None
+        return None, now_ms - self._list_days * DAY_MS
 
     def _after(self, caller: Caller, token: str) -> tuple[int, str]:
         if caller.dialect == "cos" and _is_job_id(token):  # documented there: the last JobId of the page before
@@ -355,6 +372,11 @@ class Service:
         if self.extensions and requested == "Ready" and job.paused_by == "user" and status in (_S.PAUSING, _S.PAUSED):
             return _E.RELEASED
         return LEGAL[dialect][requested].get(status)
+
+    def events(self, caller: Caller, job_id: str, *, after: int = 0, limit: int = EVENTS_MAX) -> Sequence[RecordedEvent]:
+        """What happened to the job, behind the event numbered `after`, oldest first. Raises JobNotFound."""
+        job = self.describe(caller, job_id)
+        return self._jobstore.events(job.id, after=after, limit=limit)
 
     def get_tags(self, caller: Caller, job_id: str) -> Mapping[str, str]:
         """The job's own tags."""

@@ -268,7 +268,7 @@ def test_a_hundred_thousand_finished_jobs_slow_nothing_down(store: SqlJobStore) 
     store.create(ended(a_job("job-0")), unfinished_max=PLENTY)
     multiply = """
         INSERT INTO job SELECT printf('%08x-job', n), account, 'token ' || n, status, priority, created_ms + n / 3, ended_ms,
-            deleted_ms, total, succeeded, failed, document
+            deleted_ms, total, succeeded, failed, document, operation, description
         FROM job, (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT n FROM c)
     """
     store._writer.run(lambda connection: connection.exec_driver_sql(multiply).rowcount)
@@ -297,6 +297,12 @@ def test_a_hundred_thousand_finished_jobs_slow_nothing_down(store: SqlJobStore) 
     kept = ListQuery(account="acme", newest_first=True, ended_since_ms=0)
     assert len(store.list(kept)) == 1000
     assert best(lambda: store.list(kept)) < 0.2
+    none = ListQuery(account="acme", newest_first=True, text="nowhere", operations=frozenset({"copy"}))
+    assert store.list(none) == []
+    assert best(lambda: store.list(none)) < 0.3
+    untagged = ListQuery(account="acme", newest_first=True, tags=(("team", "other"),))
+    assert store.list(untagged) == []
+    assert best(lambda: store.list(untagged)) < 0.3
     assert best(lambda: store.get("acme", "0000c350-job")) < 0.005
     assert best(store.unfinished) < 0.005
 

@@ -1,7 +1,9 @@
+import json
 import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, insert
@@ -45,6 +47,23 @@ def test_migrating_again_changes_nothing(migrated: Engine) -> None:
     with migrated.begin() as connection:
         migrations.migrate(connection, "memory")
     assert schema(migrated) == before
+
+
+def test_jobs_of_an_earlier_version_can_be_looked_for() -> None:
+    engine = create_engine("sqlite://")
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    document = {"operation": {"name": "copy", "parameters": {}}, "description": "über all", "tags": {"a": "b", "c": ""}}
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        columns = "id, account, token, status, priority, created_ms, succeeded, failed, document"
+        values = ("job-1", "acme", "t", "New", 1, 1, 0, 0, json.dumps(document))
+        connection.exec_driver_sql(f"INSERT INTO job ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        migrations.migrate(connection, "memory")
+        assert connection.exec_driver_sql("SELECT operation, description FROM job").all() == [("copy", "über all")]
+        tags = connection.exec_driver_sql("SELECT job, key, value FROM job_tag ORDER BY key").all()
+    assert tags == [("job-1", "a", "b"), ("job-1", "c", "")]
 
 
 def test_a_start_that_ends_in_the_middle_of_a_migration_leaves_nothing_behind(tmp_path: Path) -> None:

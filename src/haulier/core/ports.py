@@ -123,6 +123,12 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     statuses: frozenset[str] = frozenset()
     """Empty = all."""
+    operations: frozenset[str] = frozenset()
+    """Names of operations; empty = all."""
+    tags: tuple[tuple[str, str | None], ...] = ()
+    """Tags that the job must have, all of them; None = whatever its value."""
+    text: str | None = None
+    """Must stand in the id or the description; A to Z in either case are the same."""
     newest_first: bool
     after: tuple[int, str] | None = None
     """The page begins behind this (created_ms, id)."""

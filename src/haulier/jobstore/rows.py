@@ -9,7 +9,19 @@ from haulier.core.chunk import Attempt, Chunk, Segment
 from haulier.core.job import Job
 from haulier.jobstore import tables
 
-JOB_COLUMNS: Final = ("id", "account", "token", "status", "priority", "created_ms", "ended_ms", "total", "succeeded", "failed")
+JOB_COLUMNS: Final = (
+    "id",
+    "account",
+    "token",
+    "status",
+    "priority",
+    "created_ms",
+    "ended_ms",
+    "total",
+    "succeeded",
+    "failed",
+    "description",
+)
 """Fields of a job that have a column of their own; the others are in the document."""
 
 _DOCUMENT_FIELDS: Final = tuple(field for field in msgspec.structs.fields(Job) if field.name not in JOB_COLUMNS)
@@ -44,8 +56,14 @@ def job_row(job: Job) -> dict[str, Any]:
     """The job as a row of table `job`, without `deleted_ms`."""
     row: dict[str, Any] = {name: getattr(job, name) for name in JOB_COLUMNS}
     row["status"] = str(job.status)
+    row["operation"] = job.operation.name
     row["document"] = document(job)
     return row
+
+
+def tag_rows(job: Job) -> list[dict[str, str]]:
+    """The job's tags as rows of table `job_tag`."""
+    return [{"job": job.id, "key": key, "value": value} for key, value in job.tags.items()]
 
 
 def document(job: Job) -> str:

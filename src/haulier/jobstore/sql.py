@@ -7,14 +7,17 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     Select,
     SQLColumnExpression,
     and_,
     delete,
+    exists,
     func,
     insert,
+    or_,
     select,
     tuple_,
     union_all,
@@ -31,7 +34,7 @@ from haulier.core.ports import Clock, Entry, ListQuery
 from haulier.jobstore import books, record, rows, sqlite
 from haulier.jobstore.changes import Changes
 from haulier.jobstore.migrations import migrate
-from haulier.jobstore.tables import chunk, epoch, job, segment
+from haulier.jobstore.tables import chunk, epoch, job, job_tag, segment
 from haulier.jobstore.writer import Writer
 
 T = TypeVar("T")
@@ -102,6 +105,9 @@ class SqlJobStore:
             if touched:
                 raise ValueError(f"job {job_id}: {', '.join(touched)} cannot be changed")
             connection.execute(update(job).where(job.c.id == job_id).values(rows.job_row(after)))
+            if after.tags != before.tags:
+                connection.execute(delete(job_tag).where(job_tag.c.job == job_id))
+                _insert_tags(connection, after)
             record.write(connection, changes(before, after, at_ms=now_ms, by=by, reason=reason))
             return after
 
@@ -240,13 +246,20 @@ def _create(connection: Connection, new: Job, unfinished_max: int) -> None:
     if connection.execute(unfinished).scalar_one() >= unfinished_max:
         raise TooManyJobs(f"Account {new.account!r} has {unfinished_max} unfinished jobs, the most it may have.")
     connection.execute(insert(job), rows.job_row(new))
+    _insert_tags(connection, new)
     record.write(connection, [created(new)])
+
+
+def _insert_tags(connection: Connection, tagged: Job) -> None:
+    if tagged.tags:
+        connection.execute(insert(job_tag), rows.tag_rows(tagged))
 
 
 def _page(query: ListQuery) -> Select[tuple[object, ...]]:
     """One statement, so that a job which moves meanwhile is neither missed nor seen twice. Each status is walked along the index
     in the order asked for and stops after `limit` jobs, so that a page costs the same however many jobs there are."""
     direction = "desc" if query.newest_first else "asc"
+    sought = list(_sought(query))
 
     def order(*columns: SQLColumnExpression[object]) -> Iterator[SQLColumnExpression[object]]:
         return (getattr(column, direction)() for column in columns)
@@ -260,11 +273,25 @@ def _page(query: ListQuery) -> Select[tuple[object, ...]]:
             wanted.append(job.c.created_ms >= query.created_since_ms)
         if query.ended_since_ms is not None and status in TERMINAL:
             wanted.append(job.c.ended_ms >= query.ended_since_ms)
+        wanted += sought
         walked = select(job.c.id).where(and_(*wanted)).order_by(*order(job.c.created_ms, job.c.id)).limit(query.limit)
         return select(walked.subquery().c.id)
 
     ids = union_all(*(walk(status) for status in sorted(query.statuses or JobStatus)))
     return _jobs().where(job.c.id.in_(ids)).order_by(*order(job.c.created_ms, job.c.id)).limit(query.limit)
+
+
+def _sought(query: ListQuery) -> Iterator[ColumnElement[bool]]:
+    """What beside the status a listed job must be."""
+    if query.operations:
+        yield job.c.operation.in_(sorted(query.operations))
+    for key, value in query.tags:
+        same = [job_tag.c.job == job.c.id, job_tag.c.key == key]
+        if value is not None:
+            same.append(job_tag.c.value == value)
+        yield exists().where(*same)
+    if query.text is not None:
+        yield or_(*(column.icontains(query.text, autoescape=True) for column in (job.c.id, job.c.description)))
 
 
 def _begin_epoch(connection: Connection) -> int:

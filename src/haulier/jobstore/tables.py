@@ -52,6 +52,8 @@ job: Final = Table(
     Column("succeeded", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
+    Column("operation", Text, nullable=False, server_default=""),
+    Column("description", Text),
     PrimaryKeyConstraint("id", name="job_key"),
     CheckConstraint(f"status IN ({_STATUSES})", name="job_status_known"),
     CheckConstraint(f"(ended_ms IS NOT NULL) = (status IN ({_TERMINAL}))", name="job_ended_when_terminal"),
@@ -117,6 +119,16 @@ segment: Final = Table(
     CheckConstraint('failed >= 0 AND failed <= "rows"', name="segment_counts"),
 )
 """A committed flush of a chunk that is not sealed; `id` grows in the order of commits."""
+
+job_tag: Final = Table(
+    "job_tag",
+    metadata,
+    Column("job", Text, ForeignKey("job.id", name="job_tag_of_job", ondelete="CASCADE"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("job", "key", name="job_tag_key"),
+)
+"""The job's tags once more, for lists that look for them."""
 
 job_event: Final = Table(
     "job_event",

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from haulier.core.errors import SettingsError
 
-NEWEST: Final = "0002"
+NEWEST: Final = "0003"
 """The last file in `versions/`."""
 
 

@@ -303,6 +303,41 @@ class JobStoreSuite:
         assert [job.id for job in jobstore.list(query)] == ["job-1", "job-2", "old"]
         assert not jobstore.list(msgspec.structs.replace(query, statuses=frozenset({"Active"})))
 
+    def test_a_list_can_be_of_some_operations_tags_and_text(self, jobstore: JobStore) -> None:
+        delete = OperationSpec(name="delete", parameters={})
+        jobs = [
+            a_job("job-1", tags={"team": "data", "env": "live"}, description="Nightly 100% copy_all"),
+            a_job("job-2", tags={"team": "web"}, operation=delete, description="nightly"),
+            a_job("job-3", tags={}, operation=delete),
+            a_job("foreign", account="other", tags={"team": "data"}, description="nightly"),
+        ]
+        for job in jobs:
+            jobstore.create(job, unfinished_max=PLENTY)
+
+        def found(**sought: Any) -> list[str]:
+            return [job.id for job in jobstore.list(ListQuery(account="acme", newest_first=False, **sought))]
+
+        assert found(operations=frozenset({"delete"})) == ["job-2", "job-3"]
+        assert found(operations=frozenset({"delete", "copy"})) == ["job-1", "job-2", "job-3"]
+        assert found(tags=(("team", None),)) == ["job-1", "job-2"]
+        assert found(tags=(("team", "data"),)) == found(tags=(("team", None), ("env", "live"))) == ["job-1"]
+        assert found(tags=(("team", "web"), ("env", None))) == found(tags=(("Team", None),)) == []
+        assert found(text="NIGHT") == ["job-1", "job-2"]
+        assert found(text="-3") == ["job-3"]
+        assert found(text="0% copy_") == ["job-1"]
+        assert found(text="0_ copy") == []
+        assert found(text="nightly", operations=frozenset({"delete"}), tags=(("team", None),)) == ["job-2"]
+        assert found(text="nightly", after=(1_000, "job-1")) == ["job-2"]
+
+    def test_changed_tags_are_the_ones_a_list_looks_for(self, jobstore: JobStore) -> None:
+        jobstore.create(a_job(tags={"old": "1", "kept": "1"}), unfinished_max=PLENTY)
+        jobstore.change("acme", "job-1", lambda job: msgspec.structs.replace(job, tags={"kept": "2", "new": ""}))
+
+        def found(*tag: Any) -> int:
+            return len(jobstore.list(ListQuery(account="acme", newest_first=True, tags=(tag,))))
+
+        assert [found("old", None), found("kept", "1"), found("kept", "2"), found("new", "")] == [0, 0, 1, 1]
+
     def test_old_jobs_are_left_out_unless_they_are_unfinished(self, jobstore: JobStore) -> None:
         for created_ms in (1_000, 2_000, 3_000):
             jobstore.create(a_job(f"open-{created_ms}", created_ms=created_ms), unfinished_max=PLENTY)
