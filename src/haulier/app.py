@@ -24,7 +24,8 @@ from haulier.core.errors import HaulierError
 from haulier.core.placement import Resolver
 from haulier.core.ports import Clock
 from haulier.engine.briefs import Briefs
-from haulier.engine.coordinator import Coordinator, JobLimits
+from haulier.engine.coordinator import Coordinator
+from haulier.engine.joblife import JobLimits
 from haulier.engine.local import LocalEngine
 from haulier.engine.prober import Proofs
 from haulier.engine.sweeper import Sweeper

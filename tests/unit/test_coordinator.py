@@ -14,7 +14,8 @@ from haulier.core.lifecycle import TERMINAL, JobEvent, advance
 from haulier.core.placement import Store
 from haulier.engine import frames
 from haulier.engine.briefs import Briefs
-from haulier.engine.coordinator import Coordinator, JobLimits
+from haulier.engine.coordinator import Coordinator
+from haulier.engine.joblife import JobLimits
 from haulier.engine.port import FromRunner, RunnerJoined, RunnerLost
 from haulier.engine.prober import Proofs
 from haulier.jobstore import SqlJobStore

@@ -27,7 +27,7 @@ class JobRun:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.file_unit: Held | None = None
-        """The preparation or the report that runs now."""
+        """The preparation, trial or report that runs now."""
         self.retry_at: float = 0.0
         """Monotonic time before which the file unit is not tried again."""
         self.retries = 0
@@ -119,6 +119,14 @@ class JobRun:
         """Whether the chunk is held under this attempt: anything else is a late word of a lost runner."""
         held = self.held.get(chunk)
         return held is not None and held.attempt == attempt
+
+    def chunk_of(self, attempt: Attempt) -> int | None:
+        """The chunk that is held under this attempt."""
+        return next((index for index, held in self.held.items() if held.attempt == attempt), None)
+
+    def has_file_unit(self, attempt: Attempt) -> bool:
+        """Whether the file unit that runs now has this attempt."""
+        return self.file_unit is not None and self.file_unit.attempt == attempt
 
     def flushed(self, segment: Segment, horizon: int) -> None:
         """A segment was written."""

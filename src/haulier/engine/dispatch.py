@@ -1,0 +1,49 @@
+"""Giving units to runners: which runners there are, the attempt that names each handing-out, the brief that goes with it."""
+
+from haulier.core.chunk import Attempt
+from haulier.core.errors import JobFailure
+from haulier.engine.briefs import Briefs
+from haulier.engine.frames import Control, Down, JobBrief, Submit, Unit
+from haulier.engine.jobrun import JobRun
+from haulier.engine.port import Engine
+from haulier.engine.progress import Progress
+
+
+class Dispatch:
+    """Used by whoever has a unit to give out; belongs to the coordinator's thread."""
+
+    def __init__(self, engine: Engine, briefs: Briefs, progress: Progress) -> None:
+        self._engine = engine
+        self._briefs = briefs
+        self._progress = progress
+        self.epoch = 0
+        """The coordinator's; the first part of every attempt."""
+        self._counter = 0
+        self.runners: dict[str, None] = {}
+        """The runners that live, in the order in which they joined."""
+
+    def next_attempt(self) -> Attempt:
+        """A name that was never given before."""
+        self._counter += 1
+        return Attempt(self.epoch, self._counter)
+
+    def brief(self, run: JobRun) -> JobBrief | None:
+        """What the runner must know of the job; None where the job may not run at all: it fails then."""
+        try:
+            return self._briefs.brief(run.job)
+        except JobFailure as failure:
+            self._progress.fail(run, failure.code, failure.reason)
+            return None
+
+    def submit(self, runner: str, brief: JobBrief, unit: Unit) -> None:
+        """The runner takes the unit."""
+        self._engine.send(runner, Submit(jobs=(brief,), units=(unit,)))
+
+    def call_back(self, run: JobRun, runner: str) -> None:
+        """The runner gives back what it has of the job."""
+        self._engine.send(runner, Control(give_back=(run.job.id,)))
+
+    def tell_all(self, frame: Down) -> None:
+        """The same frame to every runner."""
+        for runner in self.runners:
+            self._engine.send(runner, frame)

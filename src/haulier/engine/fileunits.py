@@ -1,0 +1,139 @@
+"""The units that read or write whole files, one of a job at a time: preparing, probing a store, reporting. Who gets them, what
+they tell, and when one that failed is tried again."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from haulier.core.chunk import Attempt
+from haulier.core.history import EventKind
+from haulier.core.lifecycle import ENDING, JobEvent, JobStatus
+from haulier.core.ports import ChunksStaged, Clock, Spool
+from haulier.engine import frames
+from haulier.engine.dispatch import Dispatch
+from haulier.engine.jobrun import Held, JobRun
+from haulier.engine.prober import Proofs
+from haulier.engine.progress import Progress
+from haulier.operations.probing import Finding
+
+FILE_UNITS_PER_RUNNER: Final = 2
+RETRY_SECONDS_MAX: Final = 300.0
+GIVE_UP_MS: Final = 24 * 3600 * 1000
+"""How long a manifest or a report is tried again while its store or the disk is out of order."""
+
+FileUnitEnded = frames.Prepared | frames.Probed | frames.Delivered | frames.UnitFailed
+
+_log = structlog.get_logger(__name__)
+
+
+class FileUnits:
+    """Starts file units, and draws the conclusions from their end."""
+
+    def __init__(
+        self, runs: Mapping[str, JobRun], dispatch: Dispatch, progress: Progress, proofs: Proofs, spool: Spool, clock: Clock
+    ) -> None:
+        self._runs = runs
+        self._dispatch = dispatch
+        self._progress = progress
+        self._proofs = proofs
+        self._spool = spool
+        self._clock = clock
+
+    # -- starting
+
+    def prepare(self, run: JobRun) -> None:
+        """Have the manifest staged."""
+        if self._start(run, lambda attempt: frames.PrepareJob(attempt=attempt, job=run.job.id)):
+            run.staging = []
+
+    def probe(self, run: JobRun, store: str) -> None:
+        """Have the operation tried on the store."""
+        self._start(run, lambda attempt: frames.ProbeStore(attempt=attempt, job=run.job.id, store=store))
+
+    def report(self, run: JobRun) -> None:
+        """Have the report written and delivered."""
+
+        def unit(attempt: Attempt) -> frames.WriteReport:
+            chunks, segments = run.report_parts()
+            return frames.WriteReport(attempt=attempt, job=run.job.id, chunks=chunks, segments=segments)
+
+        self._start(run, unit)
+
+    def _start(self, run: JobRun, unit: Callable[[Attempt], frames.Unit]) -> bool:
+        """Give the unit to the runner that has the least to do, if the job may have one now; whether it went out."""
+        if run.file_unit is not None or self._clock.monotonic() < run.retry_at or self._spool.shortage() is not None:
+            return False
+        runner = self._least_busy()
+        brief = self._dispatch.brief(run) if runner is not None else None
+        if runner is None or brief is None:
+            return False
+        attempt = self._dispatch.next_attempt()
+        run.file_unit = Held(attempt, runner)
+        self._dispatch.submit(runner, brief, unit(attempt))
+        return True
+
+    def _least_busy(self) -> str | None:
+        """The runner with the fewest file units, unless all have enough."""
+        busy = dict.fromkeys(self._dispatch.runners, 0)
+        for run in self._runs.values():
+            if run.file_unit is not None and run.file_unit.runner in busy:
+                busy[run.file_unit.runner] += 1
+        runner = min(busy, key=lambda name: (busy[name], name), default=None)
+        return runner if runner is not None and busy[runner] < FILE_UNITS_PER_RUNNER else None
+
+    # -- what they tell
+
+    def chunk_written(self, event: frames.ChunkWritten) -> None:
+        """The preparation has staged one more chunk."""
+        run = self._runs.get(event.chunk.job)
+        if run is not None and run.has_file_unit(event.attempt):
+            run.staging.append(event.chunk)
+            self._progress.add(ChunksStaged(job=event.chunk.job, chunks=(event.chunk,), first=len(run.staging) == 1))
+
+    def ended(self, event: FileUnitEnded) -> None:
+        """The unit is over; a late word of one that was lost changes nothing."""
+        run = self._runs.get(event.job)
+        if run is None or not run.has_file_unit(event.attempt):
+            return
+        run.file_unit = None
+        run.file_losses = 0
+        if isinstance(event, frames.Prepared):
+            due = run.job.confirmation_required and not run.job.confirmation_given
+            run.loaded = False
+            moved = JobEvent.CONFIRMATION_DUE if due else JobEvent.PREPARED
+            self._progress.move(run, moved, total=event.total, row_stores=event.row_stores)
+        elif isinstance(event, frames.Probed):
+            self._probed(run, event)
+        elif isinstance(event, frames.Delivered):
+            self._progress.move(run, JobEvent.REPORTED)
+        else:
+            self._failed(run, event)
+
+    def _probed(self, run: JobRun, event: frames.Probed) -> None:
+        self._progress.note(run, EventKind.PROBED, store=event.store, verdict=event.verdict, detail=event.detail)
+        failure = self._proofs.record(run.job, event.store, Finding(event.verdict, event.detail))
+        if failure is None:
+            return
+        if event.verdict == "inconclusive" and run.job.executed:
+            # It was proven when the job began; a scratch bucket that cannot be reached now is no reason to end the job.
+            self._try_later(run, failure.code, failure.reason)
+        else:
+            self._progress.fail(run, failure.code, failure.reason)
+
+    def _failed(self, run: JobRun, event: frames.UnitFailed) -> None:
+        ending = JobStatus(run.job.status) in ENDING
+        since = run.job.reporting_ms or run.job.status_since_ms
+        if (event.passing or ending) and self._clock.now_ms() - since < GIVE_UP_MS:
+            self._try_later(run, event.code, event.reason)
+        elif ending:
+            self._progress.fail(run, "ReportDeliveryFailed", event.reason)
+        else:
+            self._progress.fail(run, event.code, event.reason)
+
+    def _try_later(self, run: JobRun, code: str, reason: str) -> None:
+        run.retries += 1
+        seconds = min(RETRY_SECONDS_MAX, 2.0 ** min(run.retries, 10))
+        run.retry_at = self._clock.monotonic() + seconds
+        self._progress.note(run, EventKind.TRIED_AGAIN, code=code, reason=reason, seconds=round(seconds))
+        _log.warning("unit will be tried again", job=run.job.id, code=code, reason=reason)

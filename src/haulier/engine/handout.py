@@ -1,0 +1,128 @@
+"""Handing out: chunks are opened, go to runners by the scheduler's choice, and come back with outcomes or without."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from haulier.core.chunk import Attempt
+from haulier.core.lifecycle import JobStatus
+from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, Clock, SegmentAdded
+from haulier.engine import frames
+from haulier.engine.dispatch import Dispatch
+from haulier.engine.jobrun import JobRun
+from haulier.engine.prober import Proofs
+from haulier.engine.progress import Progress
+from haulier.engine.scheduler import Candidate, choose
+
+CHUNKS_PER_RUNNER: Final = 3
+"""Two run, so that the end of one does not leave the runner idle; the third is loaded meanwhile."""
+CHUNKS_PER_RUNNER_MAX: Final = 16
+"""A job that has no chunk out gets one even when others hold all ordinary places: no slow job may starve the rest."""
+
+
+class HandOut:
+    """Where each chunk is stands in its `JobRun`; here is what moves it there."""
+
+    def __init__(self, runs: Mapping[str, JobRun], dispatch: Dispatch, progress: Progress, proofs: Proofs, clock: Clock) -> None:
+        self._runs = runs
+        self._dispatch = dispatch
+        self._progress = progress
+        self._proofs = proofs
+        self._clock = clock
+        self.outdated_files: list[str] = []
+        """Segments of sealed chunks: to be removed once the sealing is stored."""
+
+    # -- out
+
+    def open(self, run: JobRun) -> None:
+        """Keep enough chunks open for all runners; what is open beyond costs at most a HEAD a row after a crash."""
+        chosen = run.open(len(self._dispatch.runners) * CHUNKS_PER_RUNNER, self._clock.now_ms())
+        if chosen:
+            opened = ChunksOpened(job=run.job.id, chunks=chosen, at_ms=self._clock.now_ms())
+            self._progress.add(opened, urgent=not run.available)
+
+    def fill(self, allowed: frozenset[str]) -> None:
+        """Fill every free place of every runner, one chunk at a time; only of these jobs."""
+        load = dict.fromkeys(self._dispatch.runners, 0)
+        for run in self._runs.values():
+            for held in run.held.values():
+                if held.runner in load:
+                    load[held.runner] += 1
+        while load:
+            runner = min(load, key=lambda name: (load[name], name))
+            candidates = self._candidates(allowed)
+            if load[runner] >= CHUNKS_PER_RUNNER:
+                candidates = [candidate for candidate in candidates if not candidate.running]
+            chosen = choose(candidates)
+            if chosen is None or load[runner] >= CHUNKS_PER_RUNNER_MAX:
+                return
+            run = self._runs[chosen.job]
+            brief = self._dispatch.brief(run)
+            if brief is None:
+                return
+            self._dispatch.submit(runner, brief, run.hand_out(self._dispatch.next_attempt(), runner))
+            load[runner] += 1
+
+    def _candidates(self, allowed: frozenset[str]) -> list[Candidate]:
+        return [
+            Candidate(
+                job=run.job.id,
+                account=run.job.account,
+                priority=run.job.priority,
+                created_ms=run.job.created_ms,
+                running=len(run.held),
+                available=run.available,
+            )
+            for run in self._runs.values()
+            if run.job.status == JobStatus.ACTIVE and run.job.id in allowed and self._proofs.missing(run.job) is None
+        ]
+
+    # -- back
+
+    def _current(self, job_id: str, chunk: int, attempt: Attempt) -> JobRun | None:
+        """The run, if the event is of the attempt that holds the chunk now."""
+        run = self._runs.get(job_id)
+        return run if run is not None and run.is_current(chunk, attempt) else None
+
+    def flushed(self, event: frames.Flushed) -> None:
+        """Outcomes of some rows lie in a segment."""
+        run = self._current(event.segment.job, event.segment.chunk, event.attempt)
+        if run is not None:
+            run.flushed(event.segment, event.horizon)
+            self._progress.add(SegmentAdded(segment=event.segment, horizon=event.horizon, failures=event.failures))
+
+    def sealed(self, event: frames.Sealed) -> None:
+        """Every row of the chunk has its outcome."""
+        run = self._current(event.job, event.chunk, event.attempt)
+        if run is None:
+            return
+        self.outdated_files += run.sealed(event.chunk, event.name, event.succeeded, event.failed)
+        sealed = ChunkSealed(
+            job=event.job,
+            chunk=event.chunk,
+            name=event.name,
+            succeeded=event.succeeded,
+            failed=event.failed,
+            failures=event.failures,
+        )
+        self._progress.add(sealed, urgent=run.unsealed == 0)
+
+    def given_back(self, event: frames.GivenBack) -> None:
+        """The runner has stopped the chunk."""
+        run = self._current(event.job, event.chunk, event.attempt)
+        if run is not None:
+            self._release(run, event.chunk, event.horizon)
+
+    def failed(self, event: frames.UnitFailed) -> None:
+        """A chunk that cannot be run (its file is broken, a bug): the job ends with the reason, unless the trouble is passing."""
+        run = self._runs.get(event.job)
+        index = None if run is None else run.chunk_of(event.attempt)
+        if run is None or index is None:
+            return
+        if not event.passing:
+            self._progress.fail(run, event.code, event.reason)
+        self._dispatch.call_back(run, run.held[index].runner)
+        self._release(run, index, run.chunks[index].horizon)
+
+    def _release(self, run: JobRun, index: int, horizon: int) -> None:
+        run.given_back(index, horizon)
+        self._progress.add(ChunkReleased(job=run.job.id, chunk=index, horizon=horizon), urgent=not run.held)

@@ -1,0 +1,131 @@
+"""The life of a job: what each unfinished job needs next, by the state that it is in. The table of states is `core.lifecycle`."""
+
+from typing import Final
+
+import msgspec
+
+from haulier.core.history import EventKind
+from haulier.core.job import Failure
+from haulier.core.lifecycle import JobEvent, JobStatus
+from haulier.core.ports import Clock, JobStore
+from haulier.engine.dispatch import Dispatch
+from haulier.engine.fileunits import FileUnits
+from haulier.engine.handout import HandOut
+from haulier.engine.jobrun import JobRun
+from haulier.engine.prober import Proofs
+from haulier.engine.progress import Progress
+
+FAILURE_JUDGED_FROM: Final = 1_000
+DAY_MS: Final = 86_400_000
+
+
+class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits that the operator may change while the server runs."""
+
+    active_max: int = 1_000
+    """Jobs whose tasks run at the same time; the others wait in Ready."""
+    confirmation_days: float = 30
+    """After so long in Suspended a job ends Failed."""
+
+
+class JobLife:
+    """Moves one job at a time; nothing is decided about a job whose last move waits for its commit."""
+
+    def __init__(
+        self,
+        jobstore: JobStore,
+        dispatch: Dispatch,
+        progress: Progress,
+        file_units: FileUnits,
+        hand_out: HandOut,
+        proofs: Proofs,
+        clock: Clock,
+    ) -> None:
+        self._jobstore = jobstore
+        self._dispatch = dispatch
+        self._progress = progress
+        self._file_units = file_units
+        self._hand_out = hand_out
+        self._proofs = proofs
+        self._clock = clock
+
+    def go_on(self, run: JobRun, limits: JobLimits, *, may_run: bool) -> None:
+        """Do what the job needs next; `may_run` says whether its tasks may (`scheduler.may_run`)."""
+        status = JobStatus(run.job.status)
+        if self._progress.moves(run):
+            return
+        if status is JobStatus.NEW:
+            self._progress.move(run, JobEvent.PICKED_UP)
+        elif status is JobStatus.PREPARING:
+            self._file_units.prepare(run)
+        elif status is JobStatus.SUSPENDED:
+            self._confirm_or_expire(run, limits.confirmation_days)
+        elif status in (JobStatus.CANCELLING, JobStatus.FAILING, JobStatus.COMPLETING):
+            self._finish(run)
+        elif status in (JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED):
+            self._keep_running(run, status, may_run=may_run)
+
+    def _confirm_or_expire(self, run: JobRun, days: float) -> None:
+        if run.job.confirmation_given:  # it came while the manifest was being read
+            self._progress.move(run, JobEvent.CONFIRMED)
+        elif self._clock.now_ms() - (run.job.suspended_ms or 0) > days * DAY_MS:
+            failure = Failure("ConfirmationTimeout", f"the job was not confirmed within {days:g} days")
+            self._progress.move(run, JobEvent.EXPIRED, failure=failure)
+
+    def _keep_running(self, run: JobRun, status: JobStatus, *, may_run: bool) -> None:
+        self._load(run)
+        if status is JobStatus.READY and may_run:
+            if self._proven(run):
+                for store, probe in self._proofs.untried(run.job):
+                    self._progress.note(run, EventKind.UNPROVEN, store=store, probe=probe)
+                self._hand_out.open(run)
+                self._progress.move(run, JobEvent.STARTED)
+        elif status is JobStatus.ACTIVE:
+            self._keep_active(run, may_run=may_run)
+        elif status is JobStatus.PAUSING:
+            if not run.unsealed:
+                self._progress.move(run, JobEvent.TASKS_DONE)
+            elif self._given_back(run):
+                self._progress.move(run, JobEvent.DRAINED)
+        elif status is JobStatus.PAUSED and may_run and run.job.paused_by == "priority":
+            self._progress.move(run, JobEvent.RELEASED)
+
+    def _keep_active(self, run: JobRun, *, may_run: bool) -> None:
+        job = run.job
+        if job.executed >= FAILURE_JUDGED_FROM and 2 * job.failed > job.executed:
+            reason = f"{job.failed} of {job.executed} tasks failed, more than 50 %"
+            self._progress.fail(run, "FailureThresholdExceeded", reason)
+        elif not run.unsealed:
+            self._progress.move(run, JobEvent.TASKS_DONE)
+        elif not may_run:
+            self._progress.move(run, JobEvent.HELD, paused_by="priority")
+        elif self._proven(run):
+            self._hand_out.open(run)
+
+    def _proven(self, run: JobRun) -> bool:
+        """Whether every store that the rows are on was seen to do the operation (decisions §4); if not, the next one is tried."""
+        unproven = self._proofs.missing(run.job)
+        if unproven is not None:
+            self._file_units.probe(run, unproven)
+        return unproven is None
+
+    def _load(self, run: JobRun) -> None:
+        if not run.loaded:
+            run.load(self._jobstore.chunks(run.job.id), self._jobstore.segments(run.job.id))
+
+    def _given_back(self, run: JobRun) -> bool:
+        """Ask the runners for the job's chunks; whether none is out any more."""
+        for runner in run.runners():
+            self._dispatch.call_back(run, runner)
+        return not run.held
+
+    def _finish(self, run: JobRun) -> None:
+        if not self._given_back(run):
+            return
+        self._load(run)
+        job = run.job
+        undeliverable = job.failure is not None and job.failure.code == "ReportDeliveryFailed"
+        if not job.report.enabled or not job.executed or undeliverable:
+            self._progress.move(run, JobEvent.REPORTED)
+        else:
+            self._file_units.report(run)

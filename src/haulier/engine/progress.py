@@ -1,0 +1,56 @@
+"""What has happened and is not committed yet: the entries of the next transaction."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from haulier.core.history import EventKind, happening
+from haulier.core.job import Failure
+from haulier.core.lifecycle import JobEvent
+from haulier.core.ports import Clock, Entry, JobMoved
+from haulier.engine.jobrun import JobRun
+
+_log = structlog.get_logger(__name__)
+
+
+class Progress:
+    """Collects entries; the coordinator takes them to the job store, again and again until they are stored."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: list[Entry] = []
+        self.urgent = False
+        """Something waits for the commit: it should not wait for its time."""
+
+    def add(self, entry: Entry, *, urgent: bool = False) -> None:
+        """One more entry."""
+        self._entries.append(entry)
+        self.urgent = self.urgent or urgent
+
+    def move(self, run: JobRun, event: JobEvent, **facts: Any) -> None:
+        """The job moves, unless it is in another state by then."""
+        self.add(JobMoved(job=run.job.id, event=event, was=run.job.status, **facts), urgent=True)
+
+    def fail(self, run: JobRun, code: str, reason: str) -> None:
+        """The job cannot go on."""
+        _log.warning("job fails", job=run.job.id, code=code, reason=reason)
+        self.move(run, JobEvent.FAILED, failure=Failure(code, reason))
+
+    def note(self, run: JobRun, kind: EventKind, **facts: Any) -> None:
+        """Something for the job's record that none of its fields shows."""
+        self.add(happening(run.job.id, self._clock.now_ms(), kind, **facts))
+
+    def moves(self, run: JobRun) -> bool:
+        """Whether a move of the job waits for its commit: until then nothing is decided about it."""
+        return any(isinstance(entry, JobMoved) and entry.job == run.job.id for entry in self._entries)
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """In the order in which they were added."""
+        return self._entries
+
+    def committed(self) -> None:
+        """They are stored."""
+        self._entries = []
+        self.urgent = False
