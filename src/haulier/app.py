@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from haulier import datadir, logs
 from haulier.api.auth import Authenticator, allowed
-from haulier.api.http import HaulierHttpProtocol
+from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.listening import listen
 from haulier.api.server import create_app
 from haulier.audit import AuditLog
@@ -112,7 +112,9 @@ class _Parts:
         app = create_app(
             self.service, self.authenticator, audit, ready=self._ready, body_bytes_max=lambda: self.settings.limits.body_bytes
         )
-        self.server = _Server(_http(settings, app), self.coordinator)
+        self._protocol = protocol()
+        self._limit_connections(settings)
+        self.server = _Server(_http(settings, app, self._protocol), self.coordinator)
 
     def _ready(self) -> bool | str:
         return self.coordinator.problem or self._audit.problem or True
@@ -121,6 +123,10 @@ class _Parts:
         """Nothing moves any more: better no server than one that accepts jobs and never runs them."""
         self.failure = error
         self.server.should_exit = True
+
+    def _limit_connections(self, settings: Settings) -> None:
+        self._protocol.connections_max = settings.limits.connections
+        self._protocol.connections_per_peer_max = settings.limits.connections_per_peer
 
     def _new_sweeper(self) -> Sweeper:
         limits = self.settings.limits
@@ -166,6 +172,7 @@ class _Parts:
         self.proofs.reload(stores)
         self.engine.reload(stores)
         self.coordinator.limits = _job_limits(settings)
+        self._limit_connections(settings)
         self.service.reload(
             Resolver(stores), unfinished_jobs_max=settings.limits.jobs_per_account, list_days=settings.limits.retention_days
         )
@@ -234,12 +241,12 @@ def _job_limits(settings: Settings) -> JobLimits:
     return JobLimits(active_max=settings.limits.jobs_active, confirmation_days=settings.limits.confirmation_days)
 
 
-def _http(settings: Settings, app: ASGIApp) -> uvicorn.Config:
+def _http(settings: Settings, app: ASGIApp, http: type[HaulierHttpProtocol]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=settings.server.host,
         port=settings.server.port,
-        http=HaulierHttpProtocol,
+        http=http,
         ws="none",
         loop="uvloop",
         lifespan="off",

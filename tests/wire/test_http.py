@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from starlette.requests import ClientDisconnect
 
-from haulier.api.http import HaulierHttpProtocol, raw_request, read_body
+from haulier.api.http import HaulierHttpProtocol, protocol, raw_request, read_body
 from haulier.core.errors import DocumentTooLarge
 
 
@@ -410,3 +410,25 @@ def test_a_refusal_is_never_taken_for_the_answer_to_an_earlier_request(server: S
         assert everything(connection) == b""
     server.proceed.set()
     assert server.seen == ["/held"]
+
+
+@pytest.mark.parametrize("limits", [{"connections_max": 3}, {"connections_per_peer_max": 3}])
+def test_connections_beyond_the_limit_are_told_so_and_closed(limits: dict[str, int]) -> None:
+    few = protocol()
+    for name, value in limits.items():
+        setattr(few, name, value)
+    server = Server(few, "uvloop")
+    try:
+        held = [server.connect() for _ in range(3)]
+        for connection in held:  # answered, so all three are known to the server
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        with server.connect() as refused:
+            assert everything(refused).startswith(b"HTTP/1.1 503 ")
+        held.pop().close()
+        for connection in held:
+            connection.close()
+        assert server.ask("/")[0] == 200
+        assert few.connected.total() <= 1
+    finally:
+        server.stop()

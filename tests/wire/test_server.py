@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from haulier.core.errors import TooManyJobs, Unavailable
+from haulier.core.errors import Overloaded, TooManyJobs, Unavailable
 from wire.serving import Serving
 from wire.test_bad_requests import s3_body, s3_refusal, send_s3
 from wire.test_cos import a_body
@@ -78,6 +78,7 @@ def test_an_unexpected_error_is_internal_logged_and_tells_nothing(served: Servin
     ("error", "cos", "s3"),
     [
         (TooManyJobs("too many"), (500, "TooManyJobs"), (400, "TooManyRequestsException")),
+        (Overloaded("come back later"), (503, "SlowDown"), (503, "SlowDown")),
         (Unavailable("disk full"), (500, "ServiceUnavailable"), (503, "ServiceUnavailable")),
     ],
 )

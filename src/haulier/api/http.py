@@ -2,6 +2,7 @@
 
 A subclass of uvicorn's httptools protocol (0.54; raw-socket tests in `tests/wire` guard the pin) that sees to it that
 
+* no more connections are open than there may be, in all and from one address; others are answered 503 and closed;
 * exactly one Host header came, not both Content-Length and Transfer-Encoding, at most 100 headers and 16 KiB of head;
 * the head came within 10 s, the body within 30 s;
 * the target is a path, or absolute for one of the two wires with the authority of the Host header: that is what a client sends
@@ -14,6 +15,7 @@ authority. Configure uvicorn with `ws="none"`, `proxy_headers=False` (a forwarde
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, ClassVar, Final
 
@@ -48,6 +50,10 @@ class HaulierHttpProtocol(HttpToolsProtocol):
 
     head_seconds: ClassVar[float] = 10.0
     body_seconds: ClassVar[float] = 30.0
+    connections_max: ClassVar[int] = 8_000
+    connections_per_peer_max: ClassVar[int] = 2_000
+    connected: ClassVar[Counter[str]] = Counter()
+    """Open connections by the peer's address."""
 
     _refused: _Refused | None = None
     _head_received = 0
@@ -65,11 +71,21 @@ class HaulierHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As above it; the first head is due from here."""
         super().connection_made(transport)
+        peer = "" if self.client is None else self.client[0]
+        self.connected[peer] += 1
+        if len(self.connections) > self.connections_max or self.connected[peer] > self.connections_per_peer_max:
+            self._refused = _Refused(503, "More connections are open than this server allows.")
+            self.send_400_response("")
+            return
         self._expect(self.head_seconds, "head")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As above it."""
         self._expect(None)
+        peer = "" if self.client is None else self.client[0]
+        self.connected[peer] -= 1
+        if not self.connected[peer]:
+            del self.connected[peer]
         super().connection_lost(exc)
 
     def _expect(self, seconds: float | None, part: str = "") -> None:
@@ -218,6 +234,11 @@ class HaulierHttpProtocol(HttpToolsProtocol):
             headers.append((b"allow", b"GET, HEAD, POST, PUT, DELETE"))
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         return STATUS_LINE[refused.status] + lines + b"\r\n" + body
+
+
+def protocol() -> type[HaulierHttpProtocol]:
+    """A class of its own, with limits that can be set and its own count of connections."""
+    return type("LimitedHttpProtocol", (HaulierHttpProtocol,), {"connected": Counter()})
 
 
 def check_announced(scope: MutableMapping[str, Any], most: int) -> None:

@@ -10,13 +10,13 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from haulier.api.admission import Admission
 from haulier.api.auth import Authenticator
 from haulier.api.cos.routes import CosWire
 from haulier.api.http import check_announced, raw_request, read_body
@@ -24,7 +24,7 @@ from haulier.api.s3control.routes import ROOT as S3_ROOT
 from haulier.api.s3control.routes import S3ControlWire
 from haulier.api.wire import Reply, Wire
 from haulier.api.xmltree import BODY_BYTES_MAX
-from haulier.core.errors import DocumentTooLarge
+from haulier.core.errors import DocumentTooLarge, Overloaded
 from haulier.core.ports import Audit, Clock
 from haulier.service import Service
 
@@ -36,6 +36,7 @@ def create_app(
     *,
     ready: Callable[[], bool | str],
     body_bytes_max: Callable[[], int] = lambda: BODY_BYTES_MAX,
+    admission: Admission | None = None,
 ) -> ASGIApp:
     """The app. `ready()` says True, or False or the reason why this process can do no work now; it must not block.
 
@@ -51,7 +52,7 @@ def create_app(
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "reason": state or "not ready"}, 503)
 
-    wires = _Wires(service, authenticator, audit, body_bytes_max)
+    wires = _Wires(service, authenticator, audit, body_bytes_max, admission or Admission())
     app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app=wires)])
     return _Dated(app, service.clock)
 
@@ -78,10 +79,18 @@ _NOT_FOUND: Final = PlainTextResponse("There is nothing here: COS Batch is at /j
 class _Wires:
     """Gives a request to the wire it was written for."""
 
-    def __init__(self, service: Service, authenticator: Authenticator, audit: Audit, body_bytes_max: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        authenticator: Authenticator,
+        audit: Audit,
+        body_bytes_max: Callable[[], int],
+        admission: Admission,
+    ) -> None:
         self._s3 = S3ControlWire(service, authenticator, audit)
         self._cos = CosWire(service, authenticator, audit)
         self._body_bytes_max = body_bytes_max
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = self._wire(scope)
@@ -97,7 +106,11 @@ class _Wires:
         except DocumentTooLarge as error:
             await _answer(wire.refuse(raw_request(scope, b""), error), scope, receive, send, last=True)
             return
-        reply = await run_in_threadpool(wire.answer, raw_request(scope, body))
+        request = raw_request(scope, body)
+        try:
+            reply = await self._admission.run(wire.answer, request)
+        except Overloaded as error:
+            reply = wire.refuse(request, error)
         await _answer(reply, scope, receive, send)
 
     def _wire(self, scope: Scope) -> Wire | None:

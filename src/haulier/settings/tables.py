@@ -137,6 +137,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs of one account that are not terminal."""
     tasks_per_job: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] = 20_000_000_000
     """AWS's limit for most operations."""
+    connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 8_000
+    """Open connections of clients; further ones are answered 503 and closed."""
+    connections_per_peer: Annotated[int, Meta(ge=1, le=1_000_000)] = 2_000
+    """Of one address. A reverse proxy is one address: raise it behind one."""
     body_bytes: Annotated[int, Meta(ge=1_024, le=1_048_576)] = 1_048_576
     """Of a request's body; the XML reader takes no more than the default in any case."""
     confirmation_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = 30

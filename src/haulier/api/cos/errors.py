@@ -25,6 +25,7 @@ ERRORS: Final = ErrorTable(
         core.TooManyJobs: WireError("TooManyJobs", 500),
         core.TooManyTags: _INVALID_ARGUMENT,
         core.Unavailable: WireError("ServiceUnavailable", 500),  # the batch pages say 500 where the general table says 503
+        core.Overloaded: WireError("SlowDown", 503),
         core.AccessRefused: _ACCESS_DENIED,
         core.UnknownAccessKey: WireError("InvalidAccessKeyId", 403),
         core.BadSignature: WireError("SignatureDoesNotMatch", 403),
