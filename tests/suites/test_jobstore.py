@@ -126,14 +126,14 @@ def pragma(connection: Connection, name: str) -> object:
 
 def test_the_writer_syncs_every_commit_and_does_the_checkpoints(store: SqlJobStore) -> None:
     wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "wal_autocheckpoint": 1000, "query_only": 0}
-    assert store._writer.run(lambda connection: {name: pragma(connection, name) for name in wanted}) == wanted
-    assert store._writer.run(lambda connection: pragma(connection, "busy_timeout")) == 5000
+    assert store._database.writer.run(lambda connection: {name: pragma(connection, name) for name in wanted}) == wanted
+    assert store._database.writer.run(lambda connection: pragma(connection, "busy_timeout")) == 5000
 
 
 def test_a_reader_can_neither_write_nor_checkpoint(store: SqlJobStore, path: Path) -> None:
     """The known fault of WAL mode before SQLite 3.51.3 needs two connections of which one checkpoints."""
     store.create(a_job(), unfinished_max=PLENTY)
-    with store._readers.connect() as reader:
+    with store._database.readers.connect() as reader:
         assert (pragma(reader, "query_only"), pragma(reader, "wal_autocheckpoint")) == (1, 0)
         reader.exec_driver_sql("PRAGMA query_only = OFF")  # the file itself is open for reading only
         driver = reader.connection.dbapi_connection
@@ -162,8 +162,10 @@ def test_the_write_ahead_log_stays_small_under_many_commits_with_readers_about(s
 def limit_pages(store: SqlJobStore, pages: Callable[[], int]) -> None:
     """As on a disk with room for so many pages (0: no limit), now and for later connections."""
     most = 2**31
-    event.listen(store._writer._engine, "connect", lambda driver, _: driver.execute(f"PRAGMA max_page_count = {pages() or most}"))
-    store._writer.run(lambda connection: pragma(connection, f"max_page_count = {pages() or most}"))
+    event.listen(
+        store._database.writer._engine, "connect", lambda driver, _: driver.execute(f"PRAGMA max_page_count = {pages() or most}")
+    )
+    store._database.writer.run(lambda connection: pragma(connection, f"max_page_count = {pages() or most}"))
 
 
 def test_a_full_disk_refuses_writes_keeps_reads_and_passes(store: SqlJobStore, path: Path) -> None:
@@ -192,7 +194,7 @@ def test_a_full_disk_refuses_writes_keeps_reads_and_passes(store: SqlJobStore, p
 
 
 def test_a_database_that_another_program_holds_is_unavailable_and_then_free_again(store: SqlJobStore, path: Path) -> None:
-    store._writer.run(lambda connection: pragma(connection, "busy_timeout = 1"))
+    store._database.writer.run(lambda connection: pragma(connection, "busy_timeout = 1"))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable, match="locked"):
@@ -271,7 +273,7 @@ def test_a_hundred_thousand_finished_jobs_slow_nothing_down(store: SqlJobStore) 
             deleted_ms, total, succeeded, failed, document, operation, description
         FROM job, (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT n FROM c)
     """
-    store._writer.run(lambda connection: connection.exec_driver_sql(multiply).rowcount)
+    store._database.writer.run(lambda connection: connection.exec_driver_sql(multiply).rowcount)
     store.create(a_job("job-1", created_ms=20_000), unfinished_max=1)
 
     def best(action: Callable[[], object]) -> float:

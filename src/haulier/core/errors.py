@@ -33,6 +33,25 @@ class DataDirectoryBusy(HaulierError):
     """Another server holds the data directory."""
 
 
+# -- secrets at rest --------------------------------------------------------------------------------------------------------
+
+
+class SecretsError(HaulierError):
+    """Secrets cannot be sealed or opened."""
+
+
+class MasterKeyMissing(SecretsError):
+    """There is no master key of that version."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"there is no master key of version {version}")
+        self.version = version
+
+
+class SealBroken(SecretsError):
+    """A sealed secret does not open: it is not what was sealed for that place by that master key."""
+
+
 # -- requests ---------------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 """The job store in SQL. Its promises stand in `core.ports.JobStore`; the suite in `haulier.testing.suites` holds it to them."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -9,7 +8,6 @@ import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     Select,
     SQLColumnExpression,
     and_,
@@ -23,16 +21,18 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from haulier.core.chunk import Chunk, Segment
-from haulier.core.errors import JobNotFound, SettingsError, Superseded, TokenReused, TooManyJobs, Unavailable
+from haulier.core.errors import JobNotFound, SettingsError, Superseded, TokenReused, TooManyJobs
 from haulier.core.history import EventKind, RecordedEvent, changes, created, happening
 from haulier.core.job import Job
 from haulier.core.lifecycle import TERMINAL, JobStatus
 from haulier.core.ports import Clock, Entry, ListQuery
 from haulier.jobstore import books, record, rows, sqlite
+from haulier.jobstore.accounts import SqlAccountStore
 from haulier.jobstore.changes import Changes
+from haulier.jobstore.database import Database
 from haulier.jobstore.migrations import migrate
 from haulier.jobstore.tables import chunk, epoch, job, job_tag, segment
 from haulier.jobstore.writer import Writer
@@ -46,9 +46,11 @@ _FIXED: Final = ("id", "account", "token", "created_ms", "total", "succeeded", "
 class SqlJobStore:
     """Jobs and their ledger in an SQL database. Open it with `open`; safe to use from any thread."""
 
-    def __init__(self, writer: Writer, readers: Engine, clock: Clock) -> None:
-        self._writer = writer
-        self._readers = readers
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._write, self._read = database.write, database.read
+        self.accounts = SqlAccountStore(database)
+        """Accounts, users, keys and roles, which lie in the same database."""
         self._clock = clock
         self._changes = Changes()
 
@@ -66,7 +68,7 @@ class SqlJobStore:
         except (SQLAlchemyError, OSError) as error:
             raise SettingsError("server.data_dir", f"{path} cannot be used as database: {error}") from error
         writer = Writer(writing, is_fatal=sqlite.cannot_now, at_close=sqlite.checkpoint)
-        return cls(writer, sqlite.reading_engine(path), clock)
+        return cls(Database(writer, sqlite.reading_engine(path)), clock)
 
     # -- for the API
 
@@ -204,25 +206,8 @@ class SqlJobStore:
         return jobs
 
     def close(self) -> None:
-        """Finish what is queued, then close. The writer's connection goes last, for the last one to close does a checkpoint."""
-        self._readers.dispose()
-        self._writer.close()
-
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        try:
-            return self._writer.run(work)
-        except IntegrityError as error:
-            raise ValueError(f"the job store refuses what must never be true: {error.orig}") from error
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        try:
-            with self._readers.connect() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            if sqlite.cannot_now(error):
-                raise Unavailable(f"The job store cannot be read now: {error}") from error
-            raise
+        """Finish what is queued, then close."""
+        self._database.close()
 
 
 def _jobs() -> Select[tuple[object, ...]]:

@@ -8,12 +8,14 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -143,6 +145,106 @@ job_event: Final = Table(
     CheckConstraint("sequence > 0", name="job_event_counted_from_one"),
 )
 """A job's record, in the order of commits (`core.history`): `by` is a user or NULL, the facts are in `document`."""
+
+account: Final = Table(
+    "account",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("aws_account_id", Text),
+    Column("cos_uin", Text),
+    Column("cos_appid", Text),
+    Column("created_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name", name="account_key"),
+    UniqueConstraint("aws_account_id", name="account_of_aws_account_id"),
+    UniqueConstraint("cos_uin", name="account_of_cos_uin"),
+    UniqueConstraint("cos_appid", name="account_of_cos_appid"),
+    CheckConstraint("(cos_uin IS NULL) = (cos_appid IS NULL)", name="account_cos_together"),
+    CheckConstraint("aws_account_id IS NOT NULL OR cos_uin IS NOT NULL", name="account_has_identity"),
+)
+"""A tenant that a command made. What names an account below may name one of the settings, so no table refers to this one."""
+
+account_user: Final = Table(
+    "account_user",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "name", name="account_user_key"),
+)
+"""A user that a command made."""
+
+user_key: Final = Table(
+    "user_key",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("secret_version", BigInteger),
+    Column("secret", LargeBinary),
+    Column("token_hash", LargeBinary),
+    Column("actions", Text),
+    Column("expires_ms", BigInteger),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("id", name="user_key_key"),
+    UniqueConstraint("token_hash", name="user_key_of_token"),
+    CheckConstraint("kind IN ('access', 'session', 'bearer')", name="user_key_kind_known"),
+    CheckConstraint("(secret IS NOT NULL) = (kind IN ('access', 'session'))", name="user_key_secret_when_it_signs"),
+    CheckConstraint("(secret IS NULL) = (secret_version IS NULL)", name="user_key_secret_sealed"),
+    CheckConstraint("(token_hash IS NOT NULL) = (kind IN ('session', 'bearer'))", name="user_key_token_when_it_is_sent"),
+    CheckConstraint("kind <> 'session' OR expires_ms IS NOT NULL", name="user_key_session_ends"),
+)
+"""A key of a user; the user may be one of the settings. `secret` is sealed under master key `secret_version`, of a token there is
+only a hash, and `actions` is a JSON array or NULL for all."""
+
+key_use: Final = Table(
+    "key_use",
+    metadata,
+    Column("key", Text, nullable=False),
+    Column("used_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key", name="key_use_key"),
+)
+"""When a key, of the settings too, was used last."""
+
+account_role: Final = Table(
+    "account_role",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "name", name="account_role_key"),
+)
+"""A role that a command made; what it may do stands in `document`."""
+
+role_key: Final = Table(
+    "role_key",
+    metadata,
+    Column("account", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("store", Text, nullable=False),
+    Column("access_key", Text, nullable=False),
+    Column("secret_version", BigInteger, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("account", "role", "store", name="role_key_key"),
+    ForeignKeyConstraint(
+        ["account", "role"], ["account_role.account", "account_role.name"], name="role_key_of_role", ondelete="CASCADE"
+    ),
+)
+"""A role's own key for a store; `secret` is sealed under master key `secret_version`."""
+
+master_key: Final = Table(
+    "master_key",
+    metadata,
+    Column("version", BigInteger, nullable=False),
+    Column("proof", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("version", name="master_key_key"),
+)
+"""A master key that has sealed something: `proof` opens under that key alone."""
 
 epoch: Final = Table(
     "epoch",

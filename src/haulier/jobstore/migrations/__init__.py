@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from haulier.core.errors import SettingsError
 
-NEWEST: Final = "0003"
+NEWEST: Final = "0004"
 """The last file in `versions/`."""
 
 

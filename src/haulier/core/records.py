@@ -1,0 +1,167 @@
+"""Accounts, users, keys and roles as they are stored: what `haulier account|user|key|role` has made. Settings are not among them.
+
+Secrets are sealed here. `AccountStore` is the port to where the records lie.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from haulier.core.accounts import KeyKind
+from haulier.core.sealing import Sealed
+
+
+class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant."""
+
+    name: str
+    aws_account_id: str | None = None
+    cos_uin: str | None = None
+    cos_appid: str | None = None
+    created_ms: int
+
+
+class UserRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A user; its account may be one of the settings."""
+
+    account: str
+    name: str
+    policy: str
+    """As `core.accounts.User.policy`."""
+    disabled: bool = False
+    created_ms: int
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A key; its user may be one of the settings. Fields as in `core.accounts.Key`."""
+
+    id: str
+    account: str
+    user: str
+    kind: KeyKind
+    secret: Sealed | None = None
+    """Of the secret key, bound to `place`."""
+    token_hash: bytes | None = None
+    actions: tuple[str, ...] | None = None
+    expires_ms: int | None = None
+    disabled: bool = False
+    created_ms: int
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What its secret is bound to."""
+        return ("key", self.id, self.account, self.user, self.kind.value)
+
+
+class RoleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A role without its keys; its account may be one of the settings. Fields as in `core.accounts.Role`."""
+
+    account: str
+    name: str
+    stores: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    use_store_keys: bool = False
+    created_ms: int
+
+
+class RoleKeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A role's own key for one store."""
+
+    account: str
+    role: str
+    store: str
+    access_key: str
+    secret: Sealed
+    """Of `StoreSecret` as JSON, bound to `place`."""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What its secret is bound to."""
+        return ("role", self.role, self.account, self.store, self.access_key)
+
+
+class StoreSecret(msgspec.Struct, frozen=True):
+    """The secret half of a role's key for a store."""
+
+    secret_key: str
+    session_token: str | None = None
+
+    def __repr__(self) -> str:
+        return "StoreSecret(…)"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return []
+
+
+class MasterKeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A master key that has sealed something, without the key: `proof` opens under it and under no other."""
+
+    version: int
+    proof: Sealed
+    created_ms: int
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What the proof is bound to."""
+        return ("master key", str(self.version))
+
+
+Record = AccountRecord | UserRecord | KeyRecord | RoleRecord | RoleKeyRecord | MasterKeyRecord
+
+
+class Records(msgspec.Struct, frozen=True, kw_only=True):
+    """All there are, in the order of their names."""
+
+    accounts: Mapping[str, AccountRecord] = {}
+    users: Mapping[tuple[str, str], UserRecord] = {}
+    """By account and name."""
+    keys: Mapping[str, KeyRecord] = {}
+    roles: Mapping[tuple[str, str], RoleRecord] = {}
+    """By account and name."""
+    role_keys: Mapping[tuple[str, str, str], RoleKeyRecord] = {}
+    """By account, role and store."""
+    master_keys: Mapping[int, MasterKeyRecord] = {}
+    used_ms: Mapping[str, int] = {}
+    """When a key, of the settings too, let a request in last; to the minute."""
+
+    def sealed(self) -> Sequence[KeyRecord | RoleKeyRecord]:
+        """The records with a sealed secret."""
+        return [*(key for key in self.keys.values() if key.secret is not None), *self.role_keys.values()]
+
+
+class Put(msgspec.Struct, frozen=True):
+    """Make the record, or replace the one of the same name."""
+
+    record: Record
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Remove the record, with what is part of it (a role's keys, a key's last use)."""
+
+    record: Record
+
+
+Change = Put | Remove
+
+
+class AccountStore(Protocol):
+    """Where the records lie; durable when a call returns. Safe to use from any thread."""
+
+    def read(self) -> Records:
+        """All records, as they are together."""
+        ...
+
+    def write(self, decide: Callable[[Records], Sequence[Change]]) -> Records:
+        """Read, decide and write in one transaction; all records as they are afterwards. What `decide` raises is raised and
+        changes nothing. It must be pure, for it may be run twice. Raises ValueError for what must never be true."""
+        ...
+
+    def note_uses(self, uses: Mapping[str, int]) -> None:
+        """When keys were used last, by id (Unix ms)."""
+        ...
+
+    def has_jobs(self, account: str, *, unfinished: bool) -> bool:
+        """Whether there is a record of a job, or of an unfinished one, of an account of that name."""
+        ...
