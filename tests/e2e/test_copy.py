@@ -89,9 +89,19 @@ def test_a_constraint_that_fails_is_a_412_of_its_task(bench, element):
 
 def test_two_rows_that_would_write_one_object_fail_the_job_before_any_copy(bench):
     bench.put(["a", "b"])
-    etag = bench.manifest([(bench.source, key) for key in ("a", "b", "a")])
-    job = bench.wait(bench.cos_job(cos_copy(bench), etag))
+    etag = bench.manifest([(bench.source, "a"), (bench.source, "b"), (bench.target, "a")])
+    operation = {"TargetResource": f"arn:aws:s3:::{bench.target}", "TargetKeyPrefix": "copies"}
+    job = bench.wait(bench.s3_job({"S3PutObjectCopy": operation}, etag))
     assert job["Status"] == "Failed"
     assert job["FailureReasons"][0]["FailureCode"] == "ManifestConflict"
     assert "rows 0 and 2" in job["FailureReasons"][0]["FailureReason"]
     assert bench.keys(bench.target) == set()
+
+
+def test_a_row_that_stands_twice_is_copied_twice(bench):
+    bench.put(["a", "b"])
+    etag = bench.manifest([(bench.source, key) for key in ("a", "b", "a")])
+    job_id = bench.cos_job(cos_copy(bench), etag)
+    job = bench.wait(job_id)
+    assert (job["Status"], bench.counts(job)) == ("Complete", (3, 3, 0))
+    assert len(bench.report(job_id).rows) == 3

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from haulier.core.errors import JobFailure, samples
 from haulier.core.ports import Operation, Spool
-from haulier.manifests.conflicts import Conflict, ConflictFinder, Object
+from haulier.manifests.conflicts import Conflict, ConflictFinder, Object, Row
 from haulier.spool import files
 
 
@@ -46,7 +46,7 @@ class TargetCheck:
         self._names.append(name)
         target = self._operation.target
         rows = range(first_row, first_row + len(sources))
-        self._finder.add(rows, sources, [target(bucket, key) for bucket, key in sources])
+        self._finder.add(rows, sources, table.column("version").to_pylist(), [target(bucket, key) for bucket, key in sources])
 
     def finish(self) -> None:
         """Raises JobFailure `ManifestConflict` with samples."""
@@ -54,13 +54,14 @@ class TargetCheck:
         if conflicts:
             raise JobFailure("ManifestConflict", f"the result would depend on the order of rows: {samples(_told(conflicts))}")
 
-    def _lookup(self, rows: Sequence[int]) -> Mapping[int, tuple[Object, Object | None]]:
-        found: dict[int, tuple[Object, Object | None]] = {}
+    def _lookup(self, rows: Sequence[int]) -> Mapping[int, Row]:
+        found: dict[int, Row] = {}
         for number, of_chunk in groupby(rows, lambda row: bisect.bisect_right(self._first_rows, row) - 1):
             table = files.decode_chunk(self._spool.read(self._names[number]))
             for row in of_chunk:
-                ((bucket, key),) = _objects(table.slice(row - self._first_rows[number], 1))
-                found[row] = ((bucket, key), self._operation.target(bucket, key))
+                one = table.slice(row - self._first_rows[number], 1)
+                ((bucket, key),) = _objects(one)
+                found[row] = Row((bucket, key), one.column("version")[0].as_py(), self._operation.target(bucket, key))
         return found
 
 

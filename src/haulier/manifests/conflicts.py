@@ -1,8 +1,9 @@
 """Finding two rows that write one object, and rows that write what another row reads (decisions §3, "Order").
 
-Only hashes are kept: 16 bytes for each object that a row reads or writes, in memory for small manifests, else in files
+Only hashes are kept: 24 bytes for each object that a row reads or writes, in memory for small manifests, else in files
 partitioned by hash, which are looked at one by one. Equal hashes only name suspects; the objects themselves are compared
-before anything is reported, so a chance collision costs a look-up and nothing else.
+before anything is reported, so a chance collision costs a look-up and nothing else. A row that stands twice (the same object,
+the same version) is one effect done twice, not a conflict: of equal rows only the first is looked at.
 """
 
 import heapq
@@ -16,11 +17,27 @@ import pyarrow.compute as pc
 
 Object = tuple[str, bytes]
 """Bucket and key."""
-Lookup = Callable[[Sequence[int]], Mapping[int, tuple[Object, Object | None]]]
-"""Source and target of each of these rows (ascending, at most a few hundred), read again from the staged chunks."""
+
+
+class Row(NamedTuple):
+    """What a row reads and writes."""
+
+    source: Object
+    version: bytes | None
+    target: Object | None
+    """None where it writes the object that it reads."""
+
+    @property
+    def writes(self) -> Object:
+        """The object that it writes."""
+        return self.target or self.source
+
+
+Lookup = Callable[[Sequence[int]], Mapping[int, Row]]
+"""Each of these rows (ascending, at most a few hundred), read again from the staged chunks."""
 
 HELD_RECORDS: Final = 1 << 18
-"""Records in memory before they are spilled: 16 bytes each."""
+"""Records in memory before they are spilled: 24 bytes each."""
 PARTITION_BITS: Final = 6
 PARTITION_RECORDS_MAX: Final = 1 << 20
 """A larger partition is partitioned again."""
@@ -28,7 +45,8 @@ SUSPECTS: Final = 64
 """Pairs of equal hashes that are looked up together."""
 GROUP_ROWS_MAX: Final = 16
 """Rows looked up of one group of equal hashes. A group this large without two equal objects does not occur with 64 bits."""
-_SCHEMA: Final = pa.schema([pa.field("hash", pa.int64()), pa.field("claim", pa.int64())])
+_SCHEMA: Final = pa.schema([pa.field(name, pa.int64()) for name in ("hash", "source", "claim")])
+"""Of the object that is read or written; of the row's source and version; the row's number twice, plus 1 where it writes."""
 
 
 class Conflict(NamedTuple):
@@ -40,37 +58,46 @@ class Conflict(NamedTuple):
     one_target: bool
     """Both write the object; else one writes it and the other reads it."""
     same_source: bool
-    """Both read one object too: the row stands twice in the manifest (or with two versions of its object)."""
+    """Both read one object too, in two versions."""
 
 
 class ConflictFinder:
     """Takes sources and targets of all rows, then tells the first conflicts.
 
     `folder` exists, is empty and belongs to the finder; nothing is written for manifests of less than 131,072 rows. At most one
-    partition (16 MiB) is in memory, however many rows there are. Use one finder in one process: its hashes mean nothing outside.
+    partition (24 MiB) is in memory, however many rows there are. Use one finder in one process: its hashes mean nothing outside.
     """
 
     def __init__(self, folder: Path, lookup: Lookup) -> None:
         self._folder = folder
         self._lookup = lookup
-        self._hashes = array("q")
-        self._claims = array("q")  # row * 2, plus 1 where the row writes the object
+        self._hashes, self._sources, self._claims = array("q"), array("q"), array("q")
         self._spill: _Partitions | None = None
 
-    def add(self, rows: Sequence[int], sources: Sequence[Object], targets: Sequence[Object | None]) -> None:
-        """Rows with the object that each reads and the one that it writes; None where it writes the object that it reads.
+    def add(
+        self,
+        rows: Sequence[int],
+        sources: Sequence[Object],
+        versions: Sequence[bytes | None],
+        targets: Sequence[Object | None],
+    ) -> None:
+        """Rows with the object that each reads, in which version, and the one that it writes; None where it writes the object
+        that it reads.
 
         The target must be a function of the source (as `Operation.target` is): rows of one source have one target.
         """
+        identities = list(map(hash, zip(sources, versions, strict=True)))
         self._hashes.extend(map(hash, sources))
+        self._sources.extend(identities)
         self._claims.extend([row * 2 for row in rows])
         written = [
-            (row * 2 + 1, target)
-            for row, source, target in zip(rows, sources, targets, strict=True)
+            (row * 2 + 1, identity, target)
+            for row, identity, source, target in zip(rows, identities, sources, targets, strict=True)
             if target is not None and target != source
         ]
-        self._hashes.extend([hash(target) for _, target in written])
-        self._claims.extend([claim for claim, _ in written])
+        self._hashes.extend([hash(target) for _, _, target in written])
+        self._sources.extend([identity for _, identity, _ in written])
+        self._claims.extend([claim for claim, _, _ in written])
         if len(self._hashes) >= HELD_RECORDS:
             if self._spill is None:
                 self._spill = _Partitions(self._folder, 0)
@@ -97,8 +124,8 @@ class ConflictFinder:
             self._spill = None
 
     def _held(self) -> pa.Table:
-        table = pa.table([_column(self._hashes), _column(self._claims)], schema=_SCHEMA)
-        self._hashes, self._claims = array("q"), array("q")
+        table = pa.table([_column(self._hashes), _column(self._sources), _column(self._claims)], schema=_SCHEMA)
+        self._hashes, self._sources, self._claims = array("q"), array("q"), array("q")
         return table
 
     def _partitions(self) -> Callable[[], Iterator[pa.Table]]:
@@ -129,30 +156,28 @@ class ConflictFinder:
         return sorted(conflicts, key=lambda conflict: (max(conflict.rows), conflict))
 
 
-def _compared(earlier: int, later: int, known: Mapping[int, tuple[Object, Object | None]]) -> Iterator[Conflict]:
-    (source, target), (later_source, later_target) = known[earlier], known[later]
-    writes, later_writes = target or source, later_target or later_source
-    same_source = source == later_source
-    if writes == source and later_writes == later_source:
-        return  # the same row twice is a duplicate, not a conflict: its rows run one after the other
-    if writes == later_writes:
-        yield Conflict((earlier, later), writes, one_target=True, same_source=same_source)
-    elif writes == later_source:
-        yield Conflict((earlier, later), writes, one_target=False, same_source=same_source)
-    elif later_writes == source:
-        yield Conflict((earlier, later), later_writes, one_target=False, same_source=same_source)
+def _compared(earlier: int, later: int, known: Mapping[int, Row]) -> Iterator[Conflict]:
+    first, second = known[earlier], known[later]
+    same_source = first.source == second.source
+    if first == second or (first.writes == first.source and second.writes == second.source):
+        return  # a duplicate; or rows that touch only their own object, which run one after the other
+    if first.writes == second.writes:
+        yield Conflict((earlier, later), first.writes, one_target=True, same_source=same_source)
+    elif first.writes == second.source:
+        yield Conflict((earlier, later), first.writes, one_target=False, same_source=same_source)
+    elif second.writes == first.source:
+        yield Conflict((earlier, later), second.writes, one_target=False, same_source=same_source)
 
 
 def _groups(table: pa.Table, after: int) -> list[tuple[int, list[int]]]:
     """At most SUSPECTS groups of equal hashes, those with the smallest rows above `after`."""
     if table.num_rows < 2:
         return []
-    ordered = table.take(pc.sort_indices(table.column("hash"))).combine_chunks()
-    hashes, claims = ordered.column("hash").chunk(0), ordered.column("claim").chunk(0)
-    count = len(hashes) - 1
-    equal = pc.equal(hashes.slice(1), hashes.slice(0, count))
+    hashes, claims, equal = _ordered(table)
     if not pc.any(equal).as_py():
         return []
+    hashes, claims, equal = _ordered(_first_of_equal_rows(table))
+    count = len(equal)
     rows, writes = pc.shift_right(claims, 1), pc.equal(pc.bit_wise_and(claims, 1), 1)
     first, second = rows.slice(0, count), rows.slice(1)
     later = pc.max_element_wise(first, second)
@@ -165,6 +190,18 @@ def _groups(table: pa.Table, after: int) -> list[tuple[int, list[int]]]:
         members = set(rows.filter(pc.equal(hashes, hash_)).sort().slice(0, GROUP_ROWS_MAX).to_pylist())
         groups.append((row, sorted(members | {row})))
     return groups
+
+
+def _ordered(table: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Hashes in order, the claims that belong to them, and for each pair of neighbours whether their hashes are equal."""
+    ordered = table.take(pc.sort_indices(table.column("hash"))).combine_chunks()
+    hashes, claims = ordered.column("hash").chunk(0), ordered.column("claim").chunk(0)
+    return hashes, claims, pc.equal(hashes.slice(1), hashes.slice(0, len(hashes) - 1))
+
+
+def _first_of_equal_rows(table: pa.Table) -> pa.Table:
+    """Of rows that stand several times the first: rows of one source claim an object in one way, so it has their least claim."""
+    return table.group_by(["hash", "source"]).aggregate([("claim", "min")]).rename_columns(["hash", "source", "claim"])
 
 
 class _Partitions:
