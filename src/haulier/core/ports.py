@@ -4,7 +4,7 @@
 `core.effects`, run by a `Driver`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -139,6 +139,17 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 1000
 
 
+class Written(msgspec.Struct, frozen=True):
+    """A job about which something was written."""
+
+    job: Job
+    """As it is now."""
+    recorded: bool
+    """Whether its record has grown."""
+    hidden: bool = False
+    """Whether it was just deleted: its account sees it no more, whatever is written about it later."""
+
+
 class JobStore(Protocol):
     """Jobs, their record and the ledger of their chunks, durable when a call returns.
 
@@ -186,9 +197,9 @@ class JobStore(Protocol):
         tells whether one was."""
         ...
 
-    def watch(self, told: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """From now on call `told` with the ids of jobs that something was written about, commits included, once it is durable.
-        It is called on any thread and must return at once; the function returned ends it."""
+    def watch(self, told: Callable[[Sequence[Written]], None]) -> Callable[[], None]:
+        """From now on call `told` with what this process writes, commits of progress included, once it is durable and in the
+        order of commits. It is called on any thread and must return at once; the function returned ends it."""
         ...
 
     # -- the coordinator's half

@@ -1,14 +1,12 @@
 """Wakes who waits for jobs that were created, changed or deleted, inside this process."""
 
 import threading
-from collections.abc import Callable, Collection
-from typing import Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-import structlog
+from haulier.core.ports import Written
 
-_log: Final = structlog.get_logger(__name__)
-
-Watcher: TypeAlias = Callable[[Collection[str]], None]
+Watcher: TypeAlias = Callable[[Sequence[Written]], None]
 
 
 class Changes:
@@ -19,20 +17,17 @@ class Changes:
         self._condition = threading.Condition()
         self._watchers: tuple[Watcher, ...] = ()
 
-    def tell(self, job_ids: Collection[str]) -> None:
+    def tell(self, written: Sequence[Written]) -> None:
         """The API changed these jobs."""
         with self._condition:
             self._count += 1
             self._condition.notify_all()
-        self.tell_watchers(job_ids)
+        self.tell_watchers(written)
 
-    def tell_watchers(self, job_ids: Collection[str]) -> None:
-        """Something was written about these jobs: the coordinator need not be woken by what it wrote itself."""
+    def tell_watchers(self, written: Sequence[Written]) -> None:
+        """Something was written about these jobs; the coordinator need not be woken by what it wrote itself."""
         for told in self._watchers:
-            try:
-                told(job_ids)
-            except Exception as error:  # noqa: BLE001 - the write is done, and the writer's caller has no part in this
-                _log.error("a watcher of jobs failed", error=repr(error))
+            told(written)
 
     def listener(self) -> Callable[[float], bool]:
         """A function for one thread: waits up to so many seconds for a change since it last returned (at first: since now)."""

@@ -21,11 +21,11 @@ class Database:
         self.writer = writer
         self.readers = readers
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T], *, after: Callable[[T], None] | None = None) -> T:
         """Run the work in a transaction, durable on return. Raises what it raises, Unavailable, and ValueError for what the
-        schema refuses."""
+        schema refuses. For `after` see `Writer.submit`."""
         try:
-            return self.writer.run(work)
+            return self.writer.run(work, after=after)
         except IntegrityError as error:
             raise ValueError(f"the job store refuses what must never be true: {error.orig}") from error
 

@@ -1,6 +1,6 @@
 """The job store in SQL. Its promises stand in `core.ports.JobStore`; the suite in `haulier.testing.suites` holds it to them."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -28,11 +28,12 @@ from haulier.core.errors import JobNotFound, SettingsError, Superseded, TokenReu
 from haulier.core.history import EventKind, RecordedEvent, changes, created, happening
 from haulier.core.job import Job
 from haulier.core.lifecycle import TERMINAL, JobStatus
-from haulier.core.ports import Clock, Entry, ListQuery
+from haulier.core.ports import Clock, Entry, ListQuery, Written
 from haulier.jobstore import books, record, rows, sqlite
 from haulier.jobstore.accounts import SqlAccountStore
 from haulier.jobstore.changes import Changes
 from haulier.jobstore.database import Database
+from haulier.jobstore.ledger import Ledger
 from haulier.jobstore.migrations import migrate
 from haulier.jobstore.tables import chunk, epoch, job, job_tag, segment
 from haulier.jobstore.writer import Writer
@@ -74,8 +75,10 @@ class SqlJobStore:
 
     def create(self, job: Job, *, unfinished_max: int) -> None:
         """Store a new job, unless its token is in use or its account has `unfinished_max` jobs that are not terminal."""
-        self._write(lambda connection: _create(connection, job, unfinished_max))
-        self._changes.tell([job.id])
+        self._write(
+            lambda connection: _create(connection, job, unfinished_max),
+            after=lambda _: self._changes.tell([Written(job, recorded=True)]),
+        )
 
     def get(self, account: str, job_id: str) -> Job:
         """The job, if the account has it."""
@@ -100,7 +103,7 @@ class SqlJobStore:
         """Read, change and write in one transaction. Raises ValueError where `change` touches what it may not."""
         now_ms = self._clock.now_ms()
 
-        def work(connection: Connection) -> Job:
+        def work(connection: Connection) -> Written:
             before = _visible(connection, account, job_id)
             after = change(msgspec.structs.replace(before))
             touched = [name for name in _FIXED if getattr(after, name) != getattr(before, name)]
@@ -110,12 +113,11 @@ class SqlJobStore:
             if after.tags != before.tags:
                 connection.execute(delete(job_tag).where(job_tag.c.job == job_id))
                 _insert_tags(connection, after)
-            record.write(connection, changes(before, after, at_ms=now_ms, by=by, reason=reason))
-            return after
+            happened = changes(before, after, at_ms=now_ms, by=by, reason=reason)
+            record.write(connection, happened)
+            return Written(after, bool(happened))
 
-        after = self._write(work)
-        self._changes.tell([job_id])
-        return after
+        return self._write(work, after=lambda written: self._changes.tell([written])).job
 
     def delete(self, account: str, job_id: str, *, by: str | None = None) -> Job:
         """Hide the job; its token stays in use until it is forgotten."""
@@ -127,9 +129,7 @@ class SqlJobStore:
             record.write(connection, [happening(job_id, now_ms, EventKind.DELETED, by=by)])
             return hidden
 
-        hidden = self._write(work)
-        self._changes.tell([job_id])
-        return hidden
+        return self._write(work, after=lambda hidden: self._changes.tell([Written(hidden, recorded=True, hidden=True)]))
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[RecordedEvent]:
         """The job's record behind a number."""
@@ -140,8 +140,8 @@ class SqlJobStore:
         """Waits for `create`, `change` or `delete` in this process."""
         return self._changes.listener()
 
-    def watch(self, told: Callable[[Collection[str]], None]) -> Callable[[], None]:
-        """Have every write of this process told."""
+    def watch(self, told: Callable[[Sequence[Written]], None]) -> Callable[[], None]:
+        """Have every write of this process told, on the writer's thread."""
         return self._changes.watch(told)
 
     # -- for the coordinator
@@ -194,16 +194,19 @@ class SqlJobStore:
         """
         now_ms = self._clock.now_ms()
 
-        def work(connection: Connection) -> Mapping[str, Job]:
+        def work(connection: Connection) -> Ledger:
             _check_epoch(connection, epoch)
             ledger = books.load(connection, entries, now_ms=now_ms)
             ledger.apply(entries)
             books.save(connection, ledger)
-            return ledger.jobs
+            return ledger
 
-        jobs = self._write(work)
-        self._changes.tell_watchers(jobs)
-        return jobs
+        return self._write(work, after=self._tell_of).jobs
+
+    def _tell_of(self, ledger: Ledger) -> None:
+        recorded = {happened.job for happened in ledger.happened}
+        changed = recorded | ledger.moved | ledger.recounted
+        self._changes.tell_watchers([Written(ledger.jobs[job_id], job_id in recorded) for job_id in changed])
 
     def close(self) -> None:
         """Finish what is queued, then close."""

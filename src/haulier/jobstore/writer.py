@@ -27,11 +27,12 @@ _log = structlog.get_logger(__name__)
 class _Piece(Generic[T]):
     """Work, its future, and how it ended before the commit."""
 
-    def __init__(self, work: Callable[[Connection], T]) -> None:
+    def __init__(self, work: Callable[[Connection], T], after: Callable[[T], None] | None) -> None:
         self.future: Future[T] = Future()
         self.result: T
         self.error: Exception | None = None
         self._work = work
+        self._after = after
 
     def run(self, connection: Connection, is_fatal: Callable[[BaseException], bool]) -> None:
         """Run the work in a savepoint. Raises what the whole transaction has to die of."""
@@ -50,8 +51,13 @@ class _Piece(Generic[T]):
         """Tell the one who waits, after the commit."""
         if self.error is not None:
             self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
+            return
+        if self._after is not None:
+            try:
+                self._after(self.result)
+            except Exception as error:  # noqa: BLE001 - the work is durable, whatever becomes of the news of it
+                _log.error("news of a write were lost", error=repr(error))
+        self.future.set_result(self.result)
 
 
 class Writer:
@@ -74,19 +80,20 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="haulier-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
-        """Queue the work. Raises Unavailable after `close`."""
-        piece = _Piece(work)
+    def submit(self, work: Callable[[Connection], T], *, after: Callable[[T], None] | None = None) -> Future[T]:
+        """Queue the work. Raises Unavailable after `close`. `after` is called with its result on the writer's thread once it is
+        durable, in the order of commits; it must return at once."""
+        piece = _Piece(work, after)
         with self._gate:
             if self._closing:
                 raise Unavailable("The job store is closed.")
             self._queue.put(piece)
         return piece.future
 
-    def run(self, work: Callable[[Connection], T]) -> T:
+    def run(self, work: Callable[[Connection], T], *, after: Callable[[T], None] | None = None) -> T:
         """Queue the work and wait until it is durable. Raises what it raises, or Unavailable."""
         assert threading.current_thread() is not self._thread, "work on the writer's thread must not wait for the writer"
-        return self.submit(work).result()
+        return self.submit(work, after=after).result()
 
     def close(self) -> None:
         """Finish what is queued, then close the connection. A second call does nothing."""

@@ -4,7 +4,7 @@
 # ruff: noqa: ARG002
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +26,7 @@ from haulier.core.ports import (
     JobStore,
     ListQuery,
     SegmentAdded,
+    Written,
 )
 
 PLENTY = 1_000_000
@@ -385,18 +386,34 @@ class JobStoreSuite:
         jobstore.commit(epoch, moved(JobEvent.PICKED_UP))
         assert wait(0.0) is False
 
-    def test_who_watches_is_told_of_every_write_until_the_end_of_it(self, jobstore: JobStore, epoch: int) -> None:
-        told: list[set[str]] = []
-        end = jobstore.watch(lambda job_ids: told.append(set(job_ids)))
+    def test_who_watches_is_told_of_every_write_in_order_until_the_end_of_it(self, jobstore: JobStore, epoch: int) -> None:
+        told: list[tuple[str, str, bool, bool]] = []
+
+        def watcher(written: Sequence[Written]) -> None:
+            told.extend((one.job.id, str(one.job.status), one.recorded, one.hidden) for one in written)
+
+        end = jobstore.watch(watcher)
         jobstore.create(a_job(), unfinished_max=PLENTY)
         jobstore.change("acme", "job-1", lambda job: job)
         jobstore.commit(epoch, moved(JobEvent.PICKED_UP))
+        jobstore.commit(epoch, moved(JobEvent.DRAINED))
         with pytest.raises(JobNotFound):
             jobstore.delete("acme", "job-9")
         jobstore.delete("acme", "job-1")
         end()
         jobstore.commit(epoch, moved(JobEvent.PREPARED, total=1))
-        assert told == [{"job-1"}] * 4
+        assert told == [
+            ("job-1", "New", True, False),
+            ("job-1", "New", False, False),
+            ("job-1", "Preparing", True, False),
+            ("job-1", "Preparing", True, True),
+        ]
+
+    def test_progress_is_told_to_watchers(self, jobstore: JobStore, active: Job, epoch: int) -> None:
+        told: list[Written] = []
+        jobstore.watch(told.extend)
+        jobstore.commit(epoch, [flushed(0, 1, rows=10, failed=3)])
+        assert [(one.job.succeeded, one.job.failed, one.recorded) for one in told] == [(7, 3, False)]
 
     def test_a_watcher_that_fails_fails_no_write(self, jobstore: JobStore) -> None:
         def fails(_: object) -> None:
