@@ -533,6 +533,57 @@ def test_nothing_new_goes_out_while_the_disk_is_short_of_room(stage):
     assert stage.settle().status == "Complete"
 
 
+def test_it_is_ready_from_its_first_turn_with_a_runner_until_it_stops(stage):
+    assert stage.coordinator.problem == "starting"
+    for name in list(stage.world.toys):
+        stage.world.toys.pop(name)
+    stage.world.notices.clear()
+    stage.turn()
+    assert stage.coordinator.problem == "no runner lives"
+    stage.world.spawn()
+    stage.turn()
+    assert stage.coordinator.problem is None
+    (name,) = stage.world.toys
+    stage.world.notices.append(RunnerLost(name, "killed"))
+    stage.turn()
+    assert stage.coordinator.problem == "no runner lives"
+    stage.coordinator.begin_stop()
+    assert stage.coordinator.problem == "stopping"
+
+
+def test_a_job_store_that_cannot_be_used_is_told_while_nothing_happens(stage):
+    stage.turn()
+    stage.jobstore.before = 1.0
+    stage.clock.seconds += 5
+    stage.turn()
+    assert stage.coordinator.problem == "progress cannot be stored: disk on fire"
+    stage.turn()
+    assert stage.coordinator.problem == "progress cannot be stored: disk on fire"
+    stage.jobstore.before = 0.0
+    stage.clock.seconds += 5
+    stage.turn()
+    assert stage.coordinator.problem is None
+
+
+@pytest.mark.parametrize(("stuck", "what"), [("receive", "its runners"), ("commit", "the job store")])
+def test_a_call_that_does_not_return_is_told_with_what_it_waits_for(stage, monkeypatch, stuck, what):
+    stage.turn()
+    seen = []
+
+    def hang(*_):
+        seen.append(stage.coordinator.problem)
+        stage.clock.seconds += 7
+        seen.append(stage.coordinator.problem)
+        return {} if stuck == "commit" else []
+
+    monkeypatch.setattr(stage.world if stuck == "receive" else stage.jobstore, stuck, hang, raising=False)
+    stage.clock.seconds += 4
+    stage.turn()
+    assert seen[0] is None
+    assert seen[1].startswith(f"the coordinator has been waiting for {what} for 1")
+    assert stage.coordinator.problem is None
+
+
 def test_a_job_cancelled_while_the_job_store_is_down_still_gets_its_report(stage):
     stage.jobstore.create(with_report(), unfinished_max=10)
     chance = random.Random(3)

@@ -28,9 +28,12 @@ from haulier.engine.jobrun import JobRun
 from haulier.engine.port import Engine, FromRunner, Notice, RunnerJoined
 from haulier.engine.prober import Proofs
 from haulier.engine.progress import Progress
+from haulier.engine.readiness import Readiness
 from haulier.engine.scheduler import may_run
 
 COMMIT_SECONDS: Final = 0.25
+IDLE_COMMIT_SECONDS: Final = 2.0
+"""How soon a job store that cannot be used, or another coordinator, is noticed while nothing happens."""
 LOSSES_MAX: Final = 20
 """A job whose chunk (or manifest, or report) lost so many runners, without any progress between, would kill them for ever."""
 STALL_SECONDS: Final = 1.0
@@ -71,14 +74,18 @@ class Coordinator:
         self._life = JobLife(jobstore, self._dispatch, self._progress, self._file_units, self._hand_out, proofs, clock)
         self._heard: dict[str, int] = {}
         self._acknowledged: dict[str, int] = {}
-        self._committed_at = 0.0
+        self._committed_at = self._stored_at = float("-inf")
         self._stalled_until = 0.0
         self._reload = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="changes", daemon=True)
-        self.problem: str | None = "starting"
-        """Why the coordinator makes no progress; None when all is well."""
+        self._readiness = Readiness(clock)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no work gets done now; None when all is well. From any thread, and never blocks."""
+        return self._readiness.problem
 
     def start(self) -> None:
         """Take over from any earlier coordinator, bring up the runners and begin."""
@@ -98,6 +105,7 @@ class Coordinator:
 
     def begin_stop(self) -> None:
         """Let the runners end what is in flight; `stop` waits for it. From any thread, and from a signal handler."""
+        self._readiness.over = "stopping"
         self._stopping.set()
         self._engine.wake()
 
@@ -123,18 +131,25 @@ class Coordinator:
                 self.turn(COMMIT_SECONDS)
             self._drain()
         except Exception as error:  # noqa: BLE001  # whatever it is, the process must not live on without its coordinator
-            self.problem = f"the coordinator ended by {type(error).__name__}"
+            self._readiness.over = f"the coordinator ended by {type(error).__name__}"
             _log.exception("coordinator ended")
             self._crashed(error)
 
     def turn(self, wait_seconds: float) -> None:
         """One turn of the loop; waits so long for something to happen."""
         stalled = self._clock.monotonic() < self._stalled_until
+        self._readiness.waits_for("its runners")
         for notice in self._engine.receive(0 if self._progress.urgent and not stalled else wait_seconds):
             self._take(notice)
+        self._readiness.runners = len(self._dispatch.runners)
         if stalled:
             self._renew_leases()
-            return
+        else:
+            self._commit_and_decide()
+        self._readiness.turned()
+
+    def _commit_and_decide(self) -> None:
+        self._readiness.waits_for("the job store")
         try:
             if self._progress.urgent or (self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS):
                 self._commit()
@@ -145,7 +160,7 @@ class Coordinator:
         except Unavailable as error:
             # Nothing was acknowledged, so nothing is lost: the same entries are committed later. Until then nothing is decided,
             # for what is known here may be ahead of what is stored.
-            self.problem = f"progress cannot be stored: {error}"
+            self._readiness.trouble = f"progress cannot be stored: {error}"
             _log.error("the job store cannot be used; trying again", error=str(error))
             self._stalled_until = self._clock.monotonic() + STALL_SECONDS
             self._progress.urgent = False
@@ -240,12 +255,13 @@ class Coordinator:
     def _commit(self) -> None:
         """One transaction for all that happened; then the runners may forget it, and opened chunks may go out."""
         self._committed_at = self._clock.monotonic()
-        if self._progress.entries:
+        if self._progress.entries or self._committed_at - self._stored_at >= IDLE_COMMIT_SECONDS:
             self._refresh(self._jobstore.commit(self._dispatch.epoch, self._progress.entries))
+            self._stored_at = self._committed_at
         self._progress.committed()
         for run in self._runs.values():
             run.committed()
-        self.problem = self._spool.shortage()
+        self._readiness.trouble = self._spool.shortage()
         self._acknowledged = dict(self._heard)
         self._renew_leases()
         self._remove_outdated_files()
