@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
+FUZZ_INSTALLED := $(VENV)/.installed-fuzz
 UV := .tools/uv/bin/uv
 UV_VERSION := 0.13.9
 
@@ -18,7 +19,7 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.13 python3.12 python3.11; 
 	  if "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; done; \
 	[ -n "$$python" ] || { echo "make: no Python 3.11 or newer found; PYTHON=/path/to/python3 make … names one" >&2; exit 1; }
 
-.PHONY: help install demo test check docs bench kill-rounds lock format clean
+.PHONY: help install demo test check docs bench fuzz kill-rounds lock format clean
 
 help:  ## what can be done here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -35,6 +36,10 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 
 $(BENCH_INSTALLED): requirements/bench.txt $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
+$(FUZZ_INSTALLED): requirements/fuzz.txt $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 demo: $(INSTALLED)  ## three real jobs on a real store, checked at the end; KEEP=1 leaves both running
@@ -62,12 +67,17 @@ bench: $(BENCH_INSTALLED)  ## speed and memory beside s5cmd, on an nginx that an
 kill-rounds: $(INSTALLED)  ## kill -9 the server ten times during a copy job, then count every key of the report
 	@$(BIN)/python bench/kill_rounds.py $(ARGS)
 
+fuzz: $(FUZZ_INSTALLED)  ## look for inputs that break a parser, SECONDS=60 on each of TARGETS, guided by coverage
+	@for target in $(or $(TARGETS),$(notdir $(wildcard tests/fuzz/corpus/*))); do \
+	  echo "make: $$target"; $(BIN)/python tests/fuzz/run.py "$$target" $(or $(SECONDS),60) || exit 1; done
+
 lock: $(UV)  ## work out requirements/*.txt anew from pyproject.toml
 	@compile() { $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command "make lock" --upgrade "$$@"; }; \
 	compile --extra dev --output-file requirements/dev.txt; \
 	compile --output-file requirements/runtime.txt --constraint requirements/dev.txt; \
-	compile --extra demo --extra bench --output-file requirements/bench.txt --constraint requirements/dev.txt
+	compile --extra demo --extra bench --output-file requirements/bench.txt --constraint requirements/dev.txt; \
+	compile --extra fuzz --output-file requirements/fuzz.txt --constraint requirements/dev.txt
 
 $(UV):
 	@$(FIND_PYTHON); "$$python" -m venv .tools/uv

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,15 @@ def accounts() -> list[Account]:
     return [acme, other]
 
 
+class NullAudit:
+    """Keeps nothing."""
+
+    problem: str | None = None
+
+    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> None:
+        pass
+
+
 class Serving:
     """What a test needs of the running server."""
 
@@ -161,13 +170,18 @@ class Serving:
         )
 
 
+def new_service(folder: Path, clock: SettableClock) -> tuple[Service, SqlJobStore]:
+    """A service over a job store in the folder; to be closed."""
+    jobstore = SqlJobStore.open(folder / "haulier.db", clock)
+    resolver = Resolver([Store(name="main", endpoint="http://127.0.0.1:1", default=True)])
+    return Service(jobstore, resolver, clock, may=allowed, secret=b"s" * 32, unfinished_jobs_max=1000), jobstore
+
+
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Serving]:
     """The server; it listens when the context begins and has ended when it ends."""
     clock = SettableClock()
-    jobstore = SqlJobStore.open(folder / "haulier.db", clock)
-    resolver = Resolver([Store(name="main", endpoint="http://127.0.0.1:1", default=True)])
-    service = Service(jobstore, resolver, clock, may=allowed, secret=b"s" * 32, unfinished_jobs_max=1000)
+    service, jobstore = new_service(folder, clock)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     audit = AuditLog(folder / "audit", clock)
