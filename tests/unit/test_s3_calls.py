@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from haulier.core.accounts import Credentials
+from haulier.core.acl import Acl, Grant
 from haulier.core.effects import Answer, HashedFile, Request
 from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.placement import Store
 from haulier.core.task import Outcome, Task
+from haulier.objectstore import xml
 from haulier.objectstore.s3 import S3ObjectStore
 from haulier.objectstore.throttle import Throttle
 from haulier.testing.effects import EffectRunner, VirtualClock
@@ -483,3 +485,51 @@ def test_more_than_a_thousand_keys_are_a_mistake() -> None:
     calls = Calls()
     with pytest.raises(ValueError, match="1000 at most"):
         calls.runner.run(calls.store.delete_objects("b", tasks(*[b"%d" % n for n in range(1001)])))
+
+
+# -- access control lists -------------------------------------------------------------------------------------------------------
+
+OTHER = "qcs::cam::uin/100000000001:uin/100000000011"
+LISTED = Acl(
+    "own & er", (Grant("id", "own & er", "FULL_CONTROL"), Grant("id", OTHER, "READ"), Grant("uri", "http://a/groups/g", "WRITE"))
+)
+
+
+def test_a_list_is_sent_as_a_document_and_a_canned_one_as_a_header() -> None:
+    calls = Calls(Answer(200, headers()), Answer(200, headers()))
+    calls.runner.run(calls.store.put_acl("b", b"k", b"v1", LISTED))
+    calls.runner.run(calls.store.put_acl("b", b"k", None, "public-read"))
+    listed, canned = calls.runner.requests
+    assert listed.url == "http://store.example.com/b/k?acl&versionId=v1"
+    assert xml.read_acl(bytes(listed.body or b"")) == LISTED  # type: ignore[arg-type]
+    assert b'xsi:type="CanonicalUser"><ID>own &amp; er</ID>' in bytes(listed.body or b"")  # type: ignore[arg-type]
+    assert (canned.url, canned.body) == ("http://store.example.com/b/k?acl", None)
+    assert "x-amz-acl: public-read" in canned.headers
+
+
+def test_a_list_is_read_as_s3_and_cos_write_it() -> None:
+    body = b"""<?xml version="1.0"?><AccessControlPolicy><Owner><ID>qcs::cam::uin/1:uin/1</ID><DisplayName>x</DisplayName></Owner>
+      <AccessControlList><Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="Group">
+      <URI>http://cam.qcloud.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission></Grant>
+      </AccessControlList></AccessControlPolicy>"""
+    calls = Calls(
+        Answer(200, headers(), body), Answer(200, headers(), b"<AccessControlPolicy><AccessControlList/></AccessControlPolicy>")
+    )
+    found = Acl("qcs::cam::uin/1:uin/1", (Grant("uri", "http://cam.qcloud.com/groups/global/AllUsers", "READ"),))
+    assert calls.runner.run(calls.store.get_acl("b", b"k", b"v1")) == found
+    assert calls.runner.run(calls.store.get_acl("b", b"k")) == Acl("", ())
+    assert [request.url.partition("?")[2] for request in calls.runner.requests] == ["acl&versionId=v1", "acl"]
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        b"<Grantee><EmailAddress>a@b</EmailAddress></Grantee><Permission>READ</Permission>",
+        b"<Grantee><ID>a</ID></Grantee><Permission>OWN</Permission>",
+        b"<Grantee><ID>a</ID></Grantee>",
+    ],
+)
+def test_a_list_that_is_not_understood_is_no_answer(grant: bytes) -> None:
+    policy = b"<AccessControlPolicy><AccessControlList><Grant>" + grant + b"</Grant></AccessControlList></AccessControlPolicy>"
+    with pytest.raises(xml.Unreadable):
+        xml.read_acl(policy)

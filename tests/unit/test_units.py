@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from haulier.core.accounts import Credentials, Role
+from haulier.core.acl import Grant
 from haulier.core.chunk import Attempt, Segment
 from haulier.core.effects import HashedFile
 from haulier.core.errors import JobFailure, StoreError
@@ -18,6 +19,7 @@ from haulier.engine.preparer import prepare
 from haulier.engine.prober import run_probe
 from haulier.objectstore.memory import MemoryObjectStore
 from haulier.operations import Copy, Delete, PutTagging, spec
+from haulier.operations.copy import NewMetadata
 from haulier.spool import FolderSpool, files
 from haulier.testing.effects import EffectRunner, VirtualClock
 
@@ -314,6 +316,35 @@ class Lying(MemoryObjectStore):
     async def put_tags(self, bucket, key, version, tags):
         await self.put_object(bucket, key, b"<Tagging/>")
 
+    async def put_acl(self, bucket, key, version, acl):
+        await self.put_object(bucket, key, b"")
+
+
+class Forgetful(MemoryObjectStore):
+    """Answers success to access control lists and drops them, as some stores do."""
+
+    async def put_acl(self, bucket, key, version, acl):
+        pass
+
+
+class Refusing(MemoryObjectStore):
+    """Has no access control lists, and says so."""
+
+    async def put_acl(self, bucket, key, version, acl):
+        raise StoreError(501, "NotImplemented", "no ACLs here")
+
+
+SHARED = Copy(target_bucket="copies", dialect="cos", grants=(Grant("id", "someone", "READ"),))
+ADDING = Copy(
+    target_bucket="copies",
+    dialect="cos",
+    metadata=NewMetadata(user={"Colour": "red"}),
+    metadata_mode="add",
+    tags={"t": "1"},
+    tags_mode="add",
+    unmodified_since_ms=1,
+)
+
 
 @pytest.mark.parametrize(
     ("kind", "operation", "verdict"),
@@ -321,7 +352,13 @@ class Lying(MemoryObjectStore):
         (MemoryObjectStore, PutTagging(tags={"a": "b"}), "proven"),
         (MemoryObjectStore, Copy(target_bucket="copies", dialect="cos", replace_prefix=("x/", "y/"), tags={"t": "1"}), "proven"),
         (MemoryObjectStore, Delete(), "proven"),
+        (MemoryObjectStore, ADDING, "proven"),
+        (MemoryObjectStore, SHARED, "proven"),
+        (MemoryObjectStore, Copy(target_bucket="copies", dialect="cos", inherit_acl=True), "proven"),
         (Lying, PutTagging(tags={"a": "b"}), "lying"),
+        (Lying, SHARED, "lying"),
+        (Forgetful, SHARED, "lying"),
+        (Refusing, SHARED, "inconclusive"),
         (Lying, Delete(), "proven"),
     ],
 )

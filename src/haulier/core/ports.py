@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
+from haulier.core.acl import Acl
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.effects import Effect, HashedFile
 from haulier.core.history import Happening, RecordedEvent
@@ -367,6 +368,15 @@ class ObjectStore(Protocol):
 
     def get_tags(self, bucket: str, key: bytes, version: bytes | None = None) -> Effect[Mapping[str, str]]:
         """The tag set."""
+        ...
+
+    def put_acl(self, bucket: str, key: bytes, version: bytes | None, acl: Acl | str) -> Effect[None]:
+        """Replace the whole access control list, by one or by what a canned one stands for. Success is no proof that the store
+        keeps it: `get_acl` tells."""
+        ...
+
+    def get_acl(self, bucket: str, key: bytes, version: bytes | None = None) -> Effect[Acl]:
+        """The access control list."""
         ...
 
     def delete_object(

@@ -6,14 +6,26 @@ Conditions, versions, delete markers and directives are S3's; there are no permi
 from collections.abc import Iterable, Mapping, Sequence
 from email.utils import formatdate, parsedate_to_datetime
 from hashlib import md5
+from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from haulier.core.acl import Acl, Grant
 from haulier.core.effects import HashedFile
 from haulier.core.errors import StoreError
 from haulier.core.ports import Clock, Copied, ObjectHead, ObjectPart
 from haulier.core.task import Outcome, Task
+
+OWNER: Final = "owner"
+"""The canonical id of the one who owns every object."""
+_GROUPS: Final = "http://acs.amazonaws.com/groups/global/"
+_CANNED: Final[Mapping[str, tuple[Grant, ...]]] = {
+    "public-read": (Grant("uri", f"{_GROUPS}AllUsers", "READ"),),
+    "public-read-write": (Grant("uri", f"{_GROUPS}AllUsers", "READ"), Grant("uri", f"{_GROUPS}AllUsers", "WRITE")),
+    "authenticated-read": (Grant("uri", f"{_GROUPS}AuthenticatedUsers", "READ"),),
+}
+"""What canned lists grant beyond the owner's full control; the bucket's owner is the object's."""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +39,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     """Content headers, storage class, user metadata under their `x-amz-meta-` names, and the like."""
     tags: Mapping[str, str] = {}
+    acl: Acl = Acl(OWNER, (Grant("id", OWNER, "FULL_CONTROL"),))
     marker: bool = False
 
 
@@ -40,7 +53,6 @@ _KEPT = frozenset(
         "x-amz-server-side-encryption",
         "x-amz-server-side-encryption-aws-kms-key-id",
         "x-amz-server-side-encryption-bucket-key-enabled",
-        "x-amz-acl",
     }
 )
 
@@ -194,6 +206,7 @@ class MemoryObjectStore:
             version=self._new_version(target_bucket),
             headers=kept | new,
             tags=tags,
+            acl=_canned(given.get("x-amz-acl", "private")),
         )
         self._put(target_bucket, target_key, held)
         self.log.append(("copy", target_bucket, target_key))
@@ -209,6 +222,17 @@ class MemoryObjectStore:
     async def get_tags(self, bucket: str, key: bytes, version: bytes | None = None) -> Mapping[str, str]:
         """See `core.ports.ObjectStore`."""
         return dict(self._find(bucket, key, version).tags)
+
+    async def put_acl(self, bucket: str, key: bytes, version: bytes | None, acl: Acl | str) -> None:
+        """See `core.ports.ObjectStore`."""
+        held = self._find(bucket, key, version)
+        versions = self._keys(bucket, key)[key]
+        versions[versions.index(held)] = msgspec.structs.replace(held, acl=_canned(acl) if isinstance(acl, str) else acl)
+        self.log.append(("acl", bucket, key))
+
+    async def get_acl(self, bucket: str, key: bytes, version: bytes | None = None) -> Acl:
+        """See `core.ports.ObjectStore`."""
+        return self._find(bucket, key, version).acl
 
     async def delete_object(
         self,
@@ -252,6 +276,10 @@ class MemoryObjectStore:
                 outcome = Outcome(error.status, error.code, error.message)
             outcomes.append(outcome)
         return outcomes
+
+
+def _canned(name: str) -> Acl:
+    return Acl(OWNER, (Grant("id", OWNER, "FULL_CONTROL"), *_CANNED.get(name, ())))
 
 
 def _no_version() -> Held:

@@ -9,6 +9,7 @@ from hashlib import md5, sha256
 from typing import Final
 
 from haulier.core.accounts import Credentials
+from haulier.core.acl import Acl
 from haulier.core.effects import HashedFile, Request, Sleep
 from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.placement import Store
@@ -178,6 +179,19 @@ class S3ObjectStore:
             if error.code == "NoSuchTagSet":
                 return {}
             raise
+
+    async def put_acl(self, bucket: str, key: bytes, version: bytes | None, acl: Acl | str) -> None:
+        """See `core.ports.ObjectStore`."""
+        if isinstance(acl, str):
+            make = self._calls.plain("PUT", bucket, key, version, (("x-amz-acl", acl),), sub_resource="acl")
+        else:
+            make = self._calls.with_xml("PUT", bucket, key, query_of("acl", version), xml.write_acl(acl))
+        await self._calls.run(make, read_nothing, of_version=version is not None)
+
+    async def get_acl(self, bucket: str, key: bytes, version: bytes | None = None) -> Acl:
+        """See `core.ports.ObjectStore`."""
+        make = self._calls.plain("GET", bucket, key, version, sub_resource="acl")
+        return await self._calls.run(make, lambda answer: xml.read_acl(answer.body), of_version=version is not None)
 
     async def delete_object(
         self,

@@ -1,4 +1,4 @@
-"""What stores answer in XML: the few documents that the data plane reads, and the two that it writes.
+"""What stores answer in XML: the few documents that the data plane reads, and the few that it writes.
 
 Success is read by searching bytes, but only where the whole shape is seen (root element, the value, the end of the document);
 anything else goes through expat. Nothing here trusts a document that is not complete.
@@ -6,9 +6,11 @@ anything else goes through expat. Nothing here trusts a document that is not com
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape
+
+from haulier.core.acl import PERMISSIONS, Acl, Grant, Permission
 
 _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _ETAG: Final = re.compile(rb"<ETag>(?:&quot;|&#34;|\")?([^<>&\"]+)(?:&quot;|&#34;|\")?</ETag>")
@@ -126,6 +128,41 @@ def read_tagging(body: bytes) -> dict[str, str]:
 
 def _text(value: str) -> str:
     return escape(value, {"\r": "&#13;"})
+
+
+# -- access control lists -----------------------------------------------------------------------------------------------------
+
+_XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
+_GRANTEES: Final[dict[Literal["id", "uri"], tuple[str, str]]] = {"id": ("CanonicalUser", "ID"), "uri": ("Group", "URI")}
+_PERMISSIONS: Final[dict[str, Permission]] = {name: name for name in PERMISSIONS}
+
+
+def write_acl(acl: Acl) -> bytes:
+    """An `AccessControlPolicy` document."""
+    parts = [f'<AccessControlPolicy xmlns="{_NAMESPACE}"><Owner><ID>{_text(acl.owner)}</ID></Owner><AccessControlList>']
+    for grant in acl.grants:
+        kind, tag = _GRANTEES[grant.kind]
+        grantee = f'<Grantee xmlns:xsi="{_XSI}" xsi:type="{kind}"><{tag}>{_text(grant.grantee)}</{tag}></Grantee>'
+        parts.append(f"<Grant>{grantee}<Permission>{grant.permission}</Permission></Grant>")
+    parts.append("</AccessControlList></AccessControlPolicy>")
+    return "".join(parts).encode()
+
+
+def read_acl(body: bytes) -> Acl:
+    """The access control list. Raises Refusal, and Unreadable also for grantees and permissions of other kinds."""
+    document = read(body, "AccessControlPolicy")
+    grants = []
+    for found in document.each("AccessControlList/Grant"):
+        permission = _PERMISSIONS.get(found.get("Permission", ""))
+        if permission is None:
+            raise Unreadable(f"the permission {found.get('Permission')!r} in an access control list")
+        for kind, (_, tag) in _GRANTEES.items():
+            if f"Grantee/{tag}" in found:
+                grants.append(Grant(kind, found[f"Grantee/{tag}"], permission))
+                break
+        else:
+            raise Unreadable("a <Grant> without an <ID> or <URI>")
+    return Acl(document.get("Owner/ID") or "", tuple(grants))
 
 
 # -- DeleteObjects ------------------------------------------------------------------------------------------------------------

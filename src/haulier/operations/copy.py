@@ -1,17 +1,18 @@
 """Copy each object to a bucket, under the same or another key, with what comes along or is set anew."""
 
 from collections.abc import Sequence
-from email.utils import formatdate
 from functools import cached_property
 from typing import ClassVar, Literal
-from urllib.parse import quote
 
 import msgspec
 
+from haulier.core import acl
 from haulier.core.errors import StoreError
 from haulier.core.job import Dialect
 from haulier.core.ports import Copied, ObjectHead, ObjectStore
 from haulier.core.task import Outcome, Task
+from haulier.operations.access import grant
+from haulier.operations.metadata import NewMetadata, Unmergeable, http_date
 from haulier.operations.replay import (
     TRIES_MAX,
     changed_outcome,
@@ -21,52 +22,26 @@ from haulier.operations.replay import (
     pause,
     unknown_outcome,
 )
+from haulier.operations.source import Headers, Refused, Taken, Wanted, if_match, metadata_headers, tag_headers, take
 from haulier.operations.traces import comparable, same_content, shows, shows_all
+
+__all__ = ["Copy", "NewMetadata"]
 
 COPIED = Outcome(200, None, "Successful")
 _TOO_LARGE = "larger than the maximum"
 """How S3 words its InvalidRequest for a source above 5 GiB."""
 
 
-class Refused(Exception):
-    """The key has no place in the target; no request was made."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.message)
-        self.outcome = outcome
-
-
-class NewMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Metadata that replaces the source's, all of it: what is None here the copy does not have. `expires_ms` is Unix time."""
-
-    content_type: str | None = None
-    cache_control: str | None = None
-    content_disposition: str | None = None
-    content_encoding: str | None = None
-    content_language: str | None = None
-    expires_ms: int | None = None
-    user: dict[str, str] = {}
-
-    def headers(self) -> list[tuple[str, str]]:
-        """As headers of CopyObject."""
-        named = (
-            ("content-type", self.content_type),
-            ("cache-control", self.cache_control),
-            ("content-disposition", self.content_disposition),
-            ("content-encoding", self.content_encoding),
-            ("content-language", self.content_language),
-            ("expires", None if self.expires_ms is None else http_date(self.expires_ms)),
-        )
-        user = [(f"x-amz-meta-{name.lower()}", value) for name, value in self.user.items()]
-        return [(name, value) for name, value in named if value is not None] + user
-
-
 class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """CopyObject for each row (S3PutObjectCopy, COSPutObjectCopy): one request per object, done by the store.
 
+    What is added to the source's own (`…_mode = "add"`, `inherit_acl`) is read first, and the copy held to the version that was
+    read. An access control list is set once the copy is there, and read back.
+
     In doubt: HEAD the target; the source's ETag and size, written since the first attempt → success; another object written
     since → `ChangedSinceAttempt`, untouched (`OutcomeUnknown` where ETags cannot be compared); else copy again. In place: what
-    the copy sets is on the object → success; else as above. Objects above 5 GiB fail with the store's own refusal.
+    the copy sets is on the object → success; else as above. The list is looked at again in any case. Objects above 5 GiB fail
+    with the store's own refusal.
     """
 
     name: ClassVar[str] = "copy"
@@ -79,8 +54,14 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     folder: str | None = None
     """S3 TargetKeyPrefix: the folder the objects are copied into; exactly one slash stands between it and the key."""
     metadata: Literal["copy"] | NewMetadata = "copy"
+    metadata_mode: Literal["replace", "add"] = "replace"
     tags: Literal["copy"] | dict[str, str] = "copy"
+    tags_mode: Literal["replace", "add"] = "replace"
     canned_acl: str | None = None
+    inherit_acl: bool = False
+    """The copy gets the source's access control list; else it gets the store's usual one."""
+    grants: tuple[acl.Grant, ...] = ()
+    """Added to that list, or, without `inherit_acl`, set beside the owner's full control."""
     storage_class: str | None = None
     sse: str | None = None
     """As in the header: `AES256`, `aws:kms`."""
@@ -97,20 +78,21 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Raises ValueError for parameters that contradict each other or that no header can carry."""
         if self.replace_prefix is not None and self.folder is not None:
             raise ValueError("folder: cannot stand beside replace_prefix")
-        for name, value in self.headers:
+        if self.canned_acl is not None and (self.inherit_acl or self.grants):
+            raise ValueError("canned_acl: cannot stand beside inherit_acl or grants")
+        new_metadata = [] if isinstance(self.metadata, str) else self.metadata.headers()
+        for name, value in (*self.headers, *new_metadata):
             if not value.isprintable():
                 raise ValueError(f"the value of {name} holds a control character")
 
     @cached_property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """What each CopyObject carries besides its source: made once per job."""
+    def headers(self) -> Headers:
+        """What each CopyObject carries besides its source and what is added to the source's own: made once per job."""
         found: list[tuple[str, str]] = []
-        if not isinstance(self.metadata, str):
-            found.append(("x-amz-metadata-directive", "REPLACE"))
-            found += self.metadata.headers()
-        if not isinstance(self.tags, str):
-            pairs = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in self.tags.items())
-            found += [("x-amz-tagging-directive", "REPLACE"), ("x-amz-tagging", pairs)]
+        if not isinstance(self.metadata, str) and self.metadata_mode == "replace":
+            found += metadata_headers(self.metadata.headers())
+        if not isinstance(self.tags, str) and self.tags_mode == "replace":
+            found += tag_headers(self.tags)
         optional = (
             ("x-amz-acl", self.canned_acl),
             ("x-amz-storage-class", self.storage_class),
@@ -131,6 +113,22 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @staticmethod
     def _date(time_ms: int | None) -> str | None:
         return None if time_ms is None else http_date(time_ms)
+
+    @cached_property
+    def _wanted(self) -> Wanted:
+        """What is taken from each source besides its content."""
+        return Wanted(
+            metadata=None if isinstance(self.metadata, str) or self.metadata_mode == "replace" else self.metadata,
+            tags=None if isinstance(self.tags, str) or self.tags_mode == "replace" else self.tags,
+            acl=self.inherit_acl,
+            modified_since_ms=self.modified_since_ms,
+            unmodified_since_ms=self.unmodified_since_ms,
+        )
+
+    @property
+    def sets_acl(self) -> bool:
+        """Whether the copies get an access control list other than the store's usual one."""
+        return self.canned_acl is not None or self.inherit_acl or bool(self.grants)
 
     @cached_property
     def _prefixes(self) -> tuple[bytes, bytes]:
@@ -183,18 +181,21 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             return refused.outcome
         if key == task.key and task.bucket == self.target_bucket and task.version is None and self._changes_nothing:
             return Outcome(400, "InvalidRequest", "a copy of an object onto itself must change its metadata, class or encryption")
-        headers = self.headers
-        if task.etag is not None:
-            headers = (*headers, ("x-amz-copy-source-if-match", f'"{task.etag}"'))
         first_attempt_ms = task.first_attempt_ms
+        taken: Taken | None = None
         unknown: StoreError | None = None
         for number in range(TRIES_MAX):
             if first_attempt_ms is not None:
-                outcome = await self._look_back(task, key, store, first_attempt_ms, unknown, number)
-                if outcome is not None:
-                    return outcome
+                found = await self._look_back(task, key, store, first_attempt_ms, unknown, number)
+                if found is not None:
+                    return await self._ended(found, task, key, store, taken)
             try:
-                copied = await store.copy_object(task.bucket, task.key, task.version, self.target_bucket, key, headers)
+                taken = taken or await self._take(task, store)
+            except Refused as refused:
+                return refused.outcome
+            headers = (*self.headers, *taken.headers) if taken.headers else self.headers
+            try:
+                copied = await store.copy_object(task.bucket, task.key, taken.version, self.target_bucket, key, headers)
             except StoreError as error:
                 if not error.unknown:
                     return _refusal(error)
@@ -202,21 +203,66 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 if first_attempt_ms is None:
                     first_attempt_ms = error.since_ms or 0
             else:
-                return self._succeeded(copied)
+                return await self._ended(copied, task, key, store, taken)
         assert unknown is not None
-        outcome = await self._look_back(task, key, store, first_attempt_ms or 0, unknown, TRIES_MAX)
-        return outcome or Outcome(unknown.status, unknown.code, unknown.message)
+        found = await self._look_back(task, key, store, first_attempt_ms or 0, unknown, TRIES_MAX)
+        return await self._ended(found or Outcome(unknown.status, unknown.code, unknown.message), task, key, store, taken)
 
-    def _succeeded(self, copied: Copied) -> Outcome:
-        if copied.version is None or self.dialect != "cos":
+    async def _take(self, task: Task, store: ObjectStore) -> Taken:
+        """What must be known of the source. Raises Refused."""
+        if self._wanted.anything or (task.etag is not None and self.unmodified_since_ms is not None):
+            return await take(task, store, self._wanted)
+        return Taken(headers=() if task.etag is None else (if_match(task.etag),), version=task.version)
+
+    async def _ended(self, found: Copied | Outcome, task: Task, key: bytes, store: ObjectStore, taken: Taken | None) -> Outcome:
+        """The task's outcome once the copy is there, or cannot be. Sees to the access control list."""
+        if isinstance(found, Outcome):
+            return found
+        if self.sets_acl:
+            failed = await self._set_acl(found, task, key, store, taken)
+            if failed is not None:
+                return failed
+        if found.version is None or self.dialect != "cos":
             return COPIED
-        return Outcome(200, None, f"Successful; new version {copied.version}")
+        return Outcome(200, None, f"Successful; new version {found.version}")
+
+    async def _set_acl(self, copied: Copied, task: Task, key: bytes, store: ObjectStore, taken: Taken | None) -> Outcome | None:
+        """Give the copy its access control list; how the task failed, None when all is well."""
+        version = None if copied.version in (None, "null") else copied.version.encode()
+        canned = self.canned_acl
+        if canned is not None:
+            return await grant(
+                store,
+                self.target_bucket,
+                key,
+                version,
+                set_to=lambda _owner: canned,
+                fits=lambda present: acl.shows_canned(present, canned),
+            )
+        source = None if taken is None else taken.acl
+        if self.inherit_acl and source is None:
+            if key == task.key and task.bucket == self.target_bucket and task.version in (None, b"null"):
+                # The copy has taken the place of the only object that had the list.
+                text = "the object was copied onto itself by an earlier attempt; what access control list it had is not known"
+                return Outcome(409, "OutcomeUnknown", text)
+            try:
+                source = await store.get_acl(task.bucket, task.key, task.version)
+            except StoreError as error:
+                return unknown_outcome(error)
+        return await grant(
+            store,
+            self.target_bucket,
+            key,
+            version,
+            set_to=lambda owner: acl.of_target(owner, source, self.grants),
+            fits=lambda present: acl.same(present, acl.of_target(present.owner, source, self.grants)),
+        )
 
     async def _look_back(
         self, task: Task, key: bytes, store: ObjectStore, first_attempt_ms: int, unknown: StoreError | None, number: int
-    ) -> Outcome | None:
-        """What became of the tries so far; None = they have left no trace. `unknown` is how the last one ended, None if it was
-        an earlier attempt's."""
+    ) -> Copied | Outcome | None:
+        """What became of the tries so far: the copy, or how the task failed; None = they have left no trace. `unknown` is how the
+        last one ended, None if it was an earlier attempt's."""
         if unknown is not None:
             await pause(task, number - 1)
         try:
@@ -226,18 +272,20 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 raise
             return unknown_outcome(unread)
 
-    async def _settle(self, task: Task, key: bytes, store: ObjectStore, first_attempt_ms: int) -> Outcome | None:
+    async def _settle(self, task: Task, key: bytes, store: ObjectStore, first_attempt_ms: int) -> Copied | Outcome | None:
         """What the target says about a try of unknown fate; None = it has left no trace."""
         target = await look(store, self.target_bucket, key)
         if target is None:
             return None
+        there = Copied(target.etag, target.version)
         changed = changed_since(target, first_attempt_ms, store)
         if self._is_source(task, key, target):
-            return await self._settle_in_place(task, target, store, changed=changed)
+            present = await self._present_in_place(task, target, store, changed=changed)
+            return there if present else (changed_outcome("the object") if changed else None)
         if not changed:
             return None
         if target.etag == task.etag and target.size == task.size:
-            return self._succeeded(Copied(target.etag, target.version))
+            return there
         if task.size is not None and target.size != task.size:
             return changed_outcome("the target")
         source = await look(store, task.bucket, task.key, task.version)
@@ -248,7 +296,7 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         same = same_content(target, source)
         if same is None:
             return incomparable_outcome()
-        return self._succeeded(Copied(target.etag, target.version)) if same else changed_outcome("the target")
+        return there if same else changed_outcome("the target")
 
     def _is_source(self, task: Task, key: bytes, target: ObjectHead) -> bool:
         """Whether the target is the very object that the row names, so that its content tells nothing of a copy."""
@@ -256,14 +304,23 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             return False
         return task.version is None or task.version == (target.version or "null").encode()
 
-    async def _settle_in_place(self, task: Task, target: ObjectHead, store: ObjectStore, *, changed: bool) -> Outcome | None:
-        """What an object says about a copy onto itself: content and time are anyone's, only what the copy sets is its own."""
-        present = not self._changes_nothing and shows(target, self.headers) and task.size in (None, target.size)
-        if present and not isinstance(self.tags, str):
-            present = dict(await store.get_tags(self.target_bucket, task.key)) == self.tags
-        if present and (changed or shows_all(self.headers)):
-            return self._succeeded(Copied(target.etag, target.version))
-        return changed_outcome("the object") if changed else None
+    async def _present_in_place(self, task: Task, target: ObjectHead, store: ObjectStore, *, changed: bool) -> bool:
+        """Whether an object shows that it was copied onto itself: content and time are anyone's, only what the copy sets is its
+        own. What is merged a second time is the same as the first time."""
+        if self._changes_nothing or task.size not in (None, target.size):
+            return False
+        headers = self.headers
+        if not isinstance(self.metadata, str) and self.metadata_mode == "add":
+            try:
+                headers += metadata_headers(self.metadata.over(target))
+            except Unmergeable:
+                return False
+        if not shows(target, headers) or not (changed or (shows_all(headers) and not self.sets_acl)):
+            return False
+        if isinstance(self.tags, str):
+            return True
+        present = await store.get_tags(self.target_bucket, task.key)
+        return dict(present) == (self.tags if self.tags_mode == "replace" else {**present, **self.tags})
 
     async def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Sequence[Outcome]:
         """Not used: `batch_rows` is 1."""
@@ -276,8 +333,3 @@ def _refusal(error: StoreError) -> Outcome:
         text = f"the object is too large for one CopyObject (5 GiB); copies in parts are not implemented yet: {error.message}"
         return Outcome(error.status, "EntityTooLarge", text)
     raise error
-
-
-def http_date(time_ms: int) -> str:
-    """Unix milliseconds as a date in a header, to the second."""
-    return formatdate(time_ms / 1000, usegmt=True)

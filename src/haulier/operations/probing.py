@@ -12,6 +12,7 @@ import msgspec
 from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectStore
 from haulier.core.task import Outcome, Task
+from haulier.operations.access import ACL_LOST
 from haulier.operations.copy import Copy
 from haulier.operations.delete import Delete
 from haulier.operations.put_tagging import PutTagging
@@ -35,9 +36,10 @@ AnyOperation = Copy | Delete | PutTagging
 
 
 def often_faked(operation: AnyOperation) -> bool:
-    """Whether stores are known that answer 200 and destroy the object: PUT and DELETE of sub-resources. Such operations are
-    refused where nothing proves them; plain copies and deletes are not."""
-    return isinstance(operation, PutTagging)
+    """Whether stores are known that answer 200 and destroy the object: PUT and DELETE of sub-resources, as for the tags of an
+    object and the access control list of a copy. Such operations are refused where nothing proves them; other copies and deletes
+    are not."""
+    return isinstance(operation, PutTagging) or (isinstance(operation, Copy) and operation.sets_acl)
 
 
 async def probe(operation: AnyOperation, store: ObjectStore, bucket: str, prefix: bytes) -> Finding:
@@ -104,7 +106,13 @@ async def _copy(operation: AnyOperation, store: ObjectStore, bucket: str, prefix
     )
     key = trial.target_key(source.key)
     made.append(key)
-    _accepted([await trial.apply(source, store)])
+    if operation.sets_acl:
+        await store.put_acl(bucket, source.key, None, "private")
+        await _unharmed(store, source, "PutObjectAcl")
+    outcome = await trial.apply(source, store)
+    if outcome.code == ACL_LOST:
+        raise _Lie(outcome.message or "")
+    _accepted([outcome])
     copy = Task(0, bucket, key)
     await _unharmed(store, copy, "CopyObject")
     await _unharmed(store, source, "CopyObject")

@@ -1,6 +1,6 @@
 """Replace the tag set of each object, or add tags to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import msgspec
@@ -13,6 +13,13 @@ from haulier.operations.replay import unknown_outcome
 TAGS_MAX = 10
 """Of S3 and COS alike."""
 TAGGED = Outcome(200, None, "Successful")
+
+
+def too_many(tags: Mapping[str, str]) -> Outcome | None:
+    """The failure of a task whose object would have more tags than one can have; None when it can."""
+    if len(tags) <= TAGS_MAX:
+        return None
+    return Outcome(400, "InvalidTag", f"the object would have {len(tags)} tags; {TAGS_MAX} are allowed")
 
 
 class PutTagging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,8 +44,9 @@ class PutTagging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             tags = {**present, **tags}
             if tags == present:
                 return TAGGED
-        if len(tags) > TAGS_MAX:
-            return Outcome(400, "InvalidTag", f"the object would have {len(tags)} tags; {TAGS_MAX} are allowed")
+        refusal = too_many(tags)
+        if refusal is not None:
+            return refusal
         try:
             await store.put_tags(task.bucket, task.key, task.version, tags)
         except StoreError as error:

@@ -39,7 +39,7 @@ def shows(head: ObjectHead, wanted: Headers) -> bool:
     """Whether the object has what these headers of CopyObject set, in so far as HEAD tells it."""
     if ("x-amz-metadata-directive", "REPLACE") in wanted:
         user = {name[11:]: value for name, value in wanted if name.startswith("x-amz-meta-")}
-        found = _metadata(head)
+        found = user_metadata(head)
         if user.keys() != found.keys() or not all(_agrees(value, found[name]) for name, value in user.items()):
             return False
     return all(_has(head, name, value) for name, value in wanted if name in _TOLD)
@@ -82,7 +82,8 @@ def _told(head: ObjectHead, name: str) -> str:
     return head.headers.get(name) or head.headers.get(name.replace("x-amz-", "x-cos-", 1)) or _DEFAULTS.get(name, "")
 
 
-def _metadata(head: ObjectHead) -> Mapping[str, str]:
+def user_metadata(head: ObjectHead) -> Mapping[str, str]:
+    """User metadata by name; COS tells it under its own prefix, also to S3 clients."""
     cos = {name[11:]: value for name, value in head.headers.items() if name.startswith("x-cos-meta-")}
     return cos | dict(head.metadata)
 

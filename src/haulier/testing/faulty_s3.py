@@ -35,7 +35,7 @@ from haulier.core.errors import StoreError
 from haulier.core.ports import Clock
 from haulier.core.task import Task
 from haulier.objectstore.memory import MemoryObjectStore
-from haulier.objectstore.xml import Document, read_tagging
+from haulier.objectstore.xml import Document, read_acl, read_tagging, write_acl
 
 T = TypeVar("T")
 
@@ -450,6 +450,8 @@ class FaultyS3:
             tags = _now(self.store.get_tags(bucket, key, version))
             inner = "".join(f"<Tag><Key>{escape(k)}</Key><Value>{escape(v)}</Value></Tag>" for k, v in tags.items())
             return _xml(200, f"<Tagging><TagSet>{inner}</TagSet></Tagging>")
+        if "acl" in arguments:
+            return _xml(200, write_acl(_now(self.store.get_acl(bucket, key, version))).decode())
         match = seen.headers.get("if-match")
         span = seen.headers.get("range", "")
         first, _, last = span.removeprefix("bytes=").partition("-")
@@ -468,6 +470,9 @@ class FaultyS3:
     def _put(self, bucket: str, key: bytes, version: bytes | None, seen: Seen, arguments: dict[str, str]) -> Reply:
         if "tagging" in arguments:
             _now(self.store.put_tags(bucket, key, version, read_tagging(seen.body)))
+            return Reply(200)
+        if "acl" in arguments:
+            _now(self.store.put_acl(bucket, key, version, read_acl(seen.body) if seen.body else seen.headers["x-amz-acl"]))
             return Reply(200)
         source = seen.headers.get("x-amz-copy-source")
         if source is None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from haulier.core.acl import Acl, Grant
 from haulier.core.effects import HashedFile
 from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectStore
@@ -18,6 +19,9 @@ from haulier.core.task import Outcome, Task
 
 Run = Callable[[Any], Any]
 """Runs a coroutine over `core.effects` and gives its result."""
+
+
+ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
 
 
 def etag_of(content: bytes) -> str:
@@ -179,6 +183,21 @@ class ObjectStoreSuite:
         run(store.put_tags(bucket, key, None, {}))
         assert run(store.get_tags(bucket, key)) == {}
         assert self.refused(run, store.put_tags(bucket, self.key(b"missing"), None, {"a": "1"})).status == 404
+
+    def test_an_access_control_list_is_replaced_as_a_whole(self, store: ObjectStore, run: Run, bucket: str) -> None:
+        """By one that names users and groups, or by a canned one; the owner's full control comes with each object."""
+        key = self.key(b"acl")
+        run(store.put_object(bucket, key, b""))
+        usual = run(store.get_acl(bucket, key))
+        assert usual.grants == (Grant("id", usual.owner, "FULL_CONTROL"),)
+        wanted = Acl(usual.owner, (*usual.grants, Grant("id", "other <&>", "READ"), Grant("uri", ALL_USERS, "READ_ACP")))
+        run(store.put_acl(bucket, key, None, wanted))
+        assert run(store.get_acl(bucket, key)) == wanted
+        run(store.put_acl(bucket, key, None, "public-read"))
+        assert set(run(store.get_acl(bucket, key)).grants) == {*usual.grants, Grant("uri", ALL_USERS, "READ")}
+        run(store.put_acl(bucket, key, None, "private"))
+        assert run(store.get_acl(bucket, key)) == usual
+        assert self.refused(run, store.get_acl(bucket, self.key(b"missing"))).status == 404
 
     # -- deletes ----------------------------------------------------------------------------------------------------------------
 
