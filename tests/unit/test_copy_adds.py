@@ -233,6 +233,9 @@ def test_what_a_copy_is_to_have(source: Acl | None, added: tuple[Grant, ...], wa
         ("public-read-write", (ANYONE, msgspec.structs.replace(ANYONE, permission="WRITE")), True),
         ("authenticated-read", (ANYONE,), False),
         ("bucket-owner-read", (FULL, READER), True),
+        ("private", (FULL, READER), False),
+        ("public-read", (FULL, ANYONE, READER), False),
+        ("bucket-owner-full-control", (FULL, ANYONE), False),
     ],
 )
 def test_what_a_canned_list_must_show(canned: str, given: tuple[Grant, ...], shown: bool) -> None:

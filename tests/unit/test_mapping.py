@@ -444,9 +444,7 @@ COS_COPY_PATH = "Operation.COSPutObjectCopy"
             NotImplementedHere,
             "Operation.COSInitiateRestoreObject",
         ),
-        (cos_copy("<MetadataDirective>Add</MetadataDirective>"), NotImplementedHere, f"{COS_COPY_PATH}.MetadataDirective"),
         (cos_copy("<MetadataDirective>Sometimes</MetadataDirective>"), InvalidField, f"{COS_COPY_PATH}.MetadataDirective"),
-        (cos_copy("<TaggingDirective>Add</TaggingDirective>"), NotImplementedHere, f"{COS_COPY_PATH}.TaggingDirective"),
         (cos_copy("<TaggingDirective>Replaced</TaggingDirective>"), MalformedDocument, f"{COS_COPY_PATH}.NewObjectTagging"),
         (
             cos_copy("<NewObjectTagging><COSTag><Key>k</Key><Value>v</Value></COSTag></NewObjectTagging>"),
@@ -465,19 +463,6 @@ COS_COPY_PATH = "Operation.COSPutObjectCopy"
             ),
             InvalidField,
             f"{COS_COPY_PATH}.NewObjectMetadata.HttpExpiresDate",
-        ),
-        (
-            cos_copy("<AccessControlDirective>Copy</AccessControlDirective>"),
-            NotImplementedHere,
-            f"{COS_COPY_PATH}.AccessControlDirective",
-        ),
-        (
-            cos_copy(
-                "<AccessControlGrants><COSGrant><Grantee><Identifier>i</Identifier><TypeIdentifier>ID</TypeIdentifier></Grantee>"
-                "<Permission>READ</Permission></COSGrant></AccessControlGrants>"
-            ),
-            NotImplementedHere,
-            f"{COS_COPY_PATH}.AccessControlGrants",
         ),
         (
             cos_request("<COSDeleteObject/>", Report=cos_report("qcs::cos:ap-chengdu:uid/1259999999:r-1259999999")),

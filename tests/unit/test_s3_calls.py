@@ -507,6 +507,14 @@ def test_a_list_is_sent_as_a_document_and_a_canned_one_as_a_header() -> None:
     assert "x-amz-acl: public-read" in canned.headers
 
 
+def test_a_grantee_that_is_not_named_is_the_owner() -> None:
+    policy = (
+        b"<AccessControlPolicy><Owner><ID>o</ID></Owner><AccessControlList><Grant><Grantee><Type>CanonicalUser</Type></Grantee>"
+    )
+    policy += b"<Permission>FULL_CONTROL</Permission></Grant></AccessControlList></AccessControlPolicy>"
+    assert xml.read_acl(policy) == Acl("o", (Grant("id", "o", "FULL_CONTROL"),))
+
+
 def test_a_list_is_read_as_s3_and_cos_write_it() -> None:
     body = b"""<?xml version="1.0"?><AccessControlPolicy><Owner><ID>qcs::cam::uin/1:uin/1</ID><DisplayName>x</DisplayName></Owner>
       <AccessControlList><Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="Group">

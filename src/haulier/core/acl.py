@@ -17,6 +17,8 @@ _OF_GROUPS: Final[dict[str, frozenset[tuple[str, str]]]] = {
     "authenticated-read": frozenset({(_ANYONE_SIGNED, "READ")}),
 }
 """What canned ACLs grant to groups; those that are not here grant nothing to any."""
+_OF_OTHERS: Final = frozenset({"bucket-owner-read", "bucket-owner-full-control", "aws-exec-read"})
+"""Canned ACLs that grant something to a user who need not be the object's owner."""
 
 
 class Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,12 +56,14 @@ def same(one: Acl, other: Acl) -> bool:
 
 
 def shows_canned(acl: Acl, canned: str) -> bool:
-    """Whether the list is what a canned ACL stands for, as far as groups tell: `private` has no grant to any.
+    """Whether the list is what a canned ACL stands for: `private` is for the owner alone.
 
-    Grants to users cannot be judged: who owns the bucket (`bucket-owner-read`) the list does not say.
+    Where a canned one is about another user (the bucket's owner, say), who that is the list does not tell: any is taken for it.
     """
-    of_groups = {(grantee, right) for kind, grantee, right in _rights(acl) if kind == "uri" and right in ("READ", "WRITE")}
-    return of_groups == _OF_GROUPS.get(canned, frozenset())
+    rights = _rights(acl)
+    of_groups = {(grantee, right) for kind, grantee, right in rights if kind == "uri"}
+    others = {grantee for kind, grantee, _ in rights if kind == "id"} - {acl.owner}
+    return of_groups == _OF_GROUPS.get(canned, frozenset()) and (not others or canned in _OF_OTHERS)
 
 
 def told(acl: Acl) -> str:

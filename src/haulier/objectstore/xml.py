@@ -151,18 +151,20 @@ def write_acl(acl: Acl) -> bytes:
 def read_acl(body: bytes) -> Acl:
     """The access control list. Raises Refusal, and Unreadable also for grantees and permissions of other kinds."""
     document = read(body, "AccessControlPolicy")
+    owner = document.get("Owner/ID") or ""
     grants = []
     for found in document.each("AccessControlList/Grant"):
         permission = _PERMISSIONS.get(found.get("Permission", ""))
         if permission is None:
             raise Unreadable(f"the permission {found.get('Permission')!r} in an access control list")
-        for kind, (_, tag) in _GRANTEES.items():
-            if f"Grantee/{tag}" in found:
-                grants.append(Grant(kind, found[f"Grantee/{tag}"], permission))
-                break
+        if "Grantee/EmailAddress" in found:
+            raise Unreadable("a grantee's e-mail address in an access control list")
+        if "Grantee/URI" in found:
+            grants.append(Grant("uri", found["Grantee/URI"], permission))
         else:
-            raise Unreadable("a <Grant> without an <ID> or <URI>")
-    return Acl(document.get("Owner/ID") or "", tuple(grants))
+            # Stores with one user leave out who it is (MinIO).
+            grants.append(Grant("id", found.get("Grantee/ID", owner), permission))
+    return Acl(owner, tuple(grants))
 
 
 # -- DeleteObjects ------------------------------------------------------------------------------------------------------------

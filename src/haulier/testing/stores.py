@@ -58,12 +58,14 @@ class SeaweedFS:
     """A SeaweedFS of our own. Use it as a context manager, or call `start` and `stop`.
 
     All data lies under `folder` (a new temporary one unless given, removed by `stop`). It listens on 127.0.0.1 only and knows one
-    user with every right, `access_key` and `secret_key`.
+    user with every right, `access_key` and `secret_key`, and one that has only what is granted to it, without keys.
     """
 
     region: Final = "us-east-1"
     access_key: Final = "demo-access-key"
     secret_key: Final = "demo-secret-key"
+    grantee: Final = "qcs::cam::uin/100000000001:uin/100000000011"
+    """Canonical id of the user that has only what is granted to it: on COS it would be called the same."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._own_folder = folder is None
@@ -162,7 +164,8 @@ class SeaweedFS:
             "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
-        (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        grantee = {"name": "grantee", "credentials": [], "actions": [], "account": {"id": self.grantee, "displayName": "grantee"}}
+        (self.folder / "s3.json").write_text(json.dumps({"identities": [identity, grantee]}))
 
     def _choose_ports(self) -> None:
         ports = free_ports(2 * len(LISTENERS))

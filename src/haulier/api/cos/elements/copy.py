@@ -1,5 +1,6 @@
 """COSPutObjectCopy (cos-batch.md §3.3)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -7,7 +8,7 @@ from haulier.api.cos.elements.directives import directive
 from haulier.api.cos.resources import bucket
 from haulier.api.elements import BucketName, Element, Named, pairs
 from haulier.api.rules import OBJECT_TAGS_MAX, given, metadata_names, tag_map
-from haulier.core.errors import InvalidField, MalformedDocument, NotImplementedHere
+from haulier.core.errors import InvalidField, MalformedDocument
 
 KEY_BYTES_MAX: Final = 850
 STORAGE_CLASSES: Final = frozenset(
@@ -26,7 +27,10 @@ STORAGE_CLASSES: Final = frozenset(
 """What a copy may ask for."""
 
 _CANNED_ACLS: Final = frozenset({"private", "public-read"})
+_COS_USER: Final = re.compile("qcs::cam::uin/[0-9]{1,20}:uin/[0-9]{1,20}")
+_PERMISSIONS: Final = frozenset({"READ", "WRITE", "FULL_CONTROL"})
 _NOT_ON_COS: Final = ("sse_kms_key", "bucket_key", "checksum", "redirect")
+_DIRECTIVES: Final = {"replace": "Replaced", "add": "Add"}
 _METADATA_FIELDS: Final = {
     "CacheControl": "cache_control",
     "ContentDisposition": "content_disposition",
@@ -47,9 +51,9 @@ def _read(sent: Mapping[str, Any], path: str, named: Named) -> dict[str, Any]:
         "key_bytes_max": KEY_BYTES_MAX,
         "target_bucket": target.bucket,
         "replace_prefix": replace_prefix,
-        "metadata": _new_metadata(sent, path),
-        "tags": _new_tags(sent, path),
-        "canned_acl": _canned_acl(sent, path),
+        **_new_metadata(sent, path),
+        **_new_tags(sent, path),
+        **_access(sent, path),
         "storage_class": sent.get("StorageClass") or None,
         "sse": sent.get("NewObjectMetadata", {}).get("SSEAlgorithm") or None,
         "modified_since_ms": _milliseconds(sent.get("ModifiedSinceConstraint")),
@@ -61,58 +65,79 @@ def _milliseconds(seconds: int | None) -> int | None:
     return seconds * 1000 if seconds else None  # 0 stands for "not given" (cos-batch.md §3.3)
 
 
-def _new_metadata(sent: Mapping[str, Any], path: str) -> str | dict[str, Any]:
-    """`copy`, or what the copies get instead; metadata that no directive would use contradicts it."""
+def _new_metadata(sent: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The parameters for metadata. What no directive would use contradicts it; to add nothing is to copy."""
     new = sent.get("NewObjectMetadata", {})
-    fields: dict[str, Any] = {ours: new[name] for name, ours in _METADATA_FIELDS.items() if new.get(name)}
+    fields: dict[str, Any] = {ours: new[name] for name, ours in _METADATA_FIELDS.items() if new.get(name, "") != ""}
     user = tag_map(new.get("UserMetadata", ()), f"{path}.NewObjectMetadata.UserMetadata")
     metadata_names(user, f"{path}.NewObjectMetadata.UserMetadata")
-    asked = directive(sent, "MetadataDirective", path)
-    if asked == "add":
-        raise NotImplementedHere(f"{path}.MetadataDirective", "Add is not implemented by this version; use Copy or Replaced")
-    if asked == "replace":
-        return {**fields, "user": user}
-    if fields or user:
-        raise InvalidField(f"{path}.NewObjectMetadata", "holds metadata, but MetadataDirective is not Replaced")
-    return "copy"
+    asked = directive(sent, "MetadataDirective", path) or "copy"
+    if asked == "copy" and (fields or user):
+        raise InvalidField(f"{path}.NewObjectMetadata", "holds metadata, but MetadataDirective is neither Replaced nor Add")
+    if asked == "replace" or fields or user:
+        return {"metadata": {**fields, "user": user}} | _added("metadata", asked)
+    return {"metadata": "copy"}
 
 
-def _new_tags(sent: Mapping[str, Any], path: str) -> str | dict[str, str]:
-    """`copy`, or exactly these. An empty element beside Copy is what Terraform always sends."""
-    asked = directive(sent, "TaggingDirective", path)
-    if asked == "add":
-        raise NotImplementedHere(f"{path}.TaggingDirective", "Add is not implemented by this version; use Copy or Replaced")
-    tags = tag_map(sent.get("NewObjectTagging", {}).get("COSTag", ()), f"{path}.NewObjectTagging.COSTag", OBJECT_TAGS_MAX)
-    if asked == "replace":
-        if "NewObjectTagging" not in sent:
-            raise MalformedDocument(f"{path}.NewObjectTagging", "is missing; TaggingDirective Replaced needs it")
-        return tags
-    if tags:
-        raise InvalidField(f"{path}.NewObjectTagging", "holds tags, but TaggingDirective is not Replaced")
-    return "copy"
+def _new_tags(sent: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The parameters for tags. An empty element beside Copy is what Terraform always sends."""
+    asked = directive(sent, "TaggingDirective", path) or "copy"
+    path = f"{path}.NewObjectTagging"
+    tags = tag_map(sent.get("NewObjectTagging", {}).get("COSTag", ()), f"{path}.COSTag", OBJECT_TAGS_MAX)
+    if asked == "copy" and tags:
+        raise InvalidField(path, "holds tags, but TaggingDirective is neither Replaced nor Add")
+    if asked != "copy" and "NewObjectTagging" not in sent:
+        raise MalformedDocument(path, "is missing; TaggingDirective Replaced and Add need it")
+    if asked == "replace" or tags:
+        return {"tags": tags} | _added("tags", asked)
+    return {"tags": "copy"}
 
 
-def _canned_acl(sent: Mapping[str, Any], path: str) -> str | None:
+def _added(name: str, asked: str) -> dict[str, str]:
+    return {f"{name}_mode": "add"} if asked == "add" else {}
+
+
+def _access(sent: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The parameters for the access control list; without a directive what is given replaces the store's usual one."""
+    canned = sent.get("CannedAccessControlList")
+    grants = [
+        _grant(grant, f"{path}.AccessControlGrants.COSGrant[{number}]")
+        for number, grant in enumerate(sent.get("AccessControlGrants", {}).get("COSGrant", ()))
+    ]
     asked = directive(sent, "AccessControlDirective", path)
-    if asked in ("copy", "add"):
-        raise NotImplementedHere(
-            f"{path}.AccessControlDirective",
-            f"{sent['AccessControlDirective']} is not implemented by this version; leave it out, or use Replaced",
-        )
-    if sent.get("AccessControlGrants"):
-        raise NotImplementedHere(f"{path}.AccessControlGrants")
-    return sent.get("CannedAccessControlList") or None
+    if grants and (canned is not None or asked == "copy"):
+        beside = "AccessControlDirective Copy" if canned is None else "CannedAccessControlList"
+        raise InvalidField(f"{path}.AccessControlGrants", f"cannot be given together with {beside}")
+    if canned is not None and asked in ("copy", "add"):
+        problem = f"cannot be given together with AccessControlDirective {asked.title()}"
+        raise InvalidField(f"{path}.CannedAccessControlList", problem)
+    if asked == "add" and not grants:
+        raise MalformedDocument(f"{path}.AccessControlGrants", "is missing; AccessControlDirective Add needs it")
+    if asked == "replace" and not grants and canned is None:
+        problem = "is missing; AccessControlDirective Replaced needs it, or CannedAccessControlList"
+        raise MalformedDocument(f"{path}.AccessControlGrants", problem)
+    inherited = {"inherit_acl": True} if asked in ("copy", "add") else {}
+    return {"canned_acl": canned} | inherited | ({"grants": grants} if grants else {})
+
+
+def _grant(sent: Mapping[str, Any], path: str) -> dict[str, str]:
+    """A grant: of a COS user, or of a user by its canonical id where the target is another store."""
+    grantee = sent["Grantee"]["Identifier"]
+    if grantee.startswith("qcs:") and not _COS_USER.fullmatch(grantee):
+        raise InvalidField(f"{path}.Grantee.Identifier", f"{grantee[:80]!r} is not qcs::cam::uin/ROOT:uin/USER")
+    return {"kind": "id", "grantee": grantee, "permission": sent["Permission"]}
 
 
 def _write(parameters: Mapping[str, Any], bucket_name: BucketName) -> dict[str, Any] | None:
     metadata, sse, acl = parameters.get("metadata", "copy"), parameters.get("sse"), parameters.get("canned_acl")
-    storage_class = parameters.get("storage_class")
+    storage_class, grants = parameters.get("storage_class"), parameters.get("grants", ())
     unknown = (
         any(parameters.get(name) is not None for name in _NOT_ON_COS)
         or sse not in (None, "AES256")
         or (acl is not None and acl not in _CANNED_ACLS)
         or (storage_class is not None and storage_class not in STORAGE_CLASSES)
         or (metadata != "copy" and "content_language" in metadata)
+        or any(grant["kind"] != "id" or grant["permission"] not in _PERMISSIONS for grant in grants)
     )
     if unknown:
         return None
@@ -126,20 +151,32 @@ def _write(parameters: Mapping[str, Any], bucket_name: BucketName) -> dict[str, 
     new_metadata["SSEAlgorithm"] = sse
     return given(
         {
+            "AccessControlDirective": _access_directive(parameters),
+            "AccessControlGrants": {"COSGrant": [_written_grant(grant) for grant in grants]} if grants else None,
             "CannedAccessControlList": acl,
-            "MetadataDirective": "Copy" if metadata == "copy" else "Replaced",
+            "MetadataDirective": "Copy" if metadata == "copy" else _DIRECTIVES[parameters.get("metadata_mode", "replace")],
             "ModifiedSinceConstraint": _seconds(parameters.get("modified_since_ms")),
             "NewObjectMetadata": given(new_metadata) or None,
             "NewObjectTagging": None if tags == "copy" else {"COSTag": pairs(tags)},
             "PrefixReplace": new is not None,
             "ResourcesPrefix": old,
             "StorageClass": storage_class,
-            "TaggingDirective": "Copy" if tags == "copy" else "Replaced",
+            "TaggingDirective": "Copy" if tags == "copy" else _DIRECTIVES[parameters.get("tags_mode", "replace")],
             "TargetKeyPrefix": new,
             "TargetResource": bucket_name(parameters["target_bucket"]),
             "UnModifiedSinceConstraint": _seconds(parameters.get("unmodified_since_ms")),
         }
     )
+
+
+def _access_directive(parameters: Mapping[str, Any]) -> str | None:
+    if parameters.get("inherit_acl"):
+        return "Add" if parameters.get("grants") else "Copy"
+    return "Replaced" if parameters.get("grants") or parameters.get("canned_acl") else None
+
+
+def _written_grant(grant: Mapping[str, str]) -> dict[str, Any]:
+    return {"Grantee": {"Identifier": grant["grantee"], "TypeIdentifier": "ID"}, "Permission": grant["permission"]}
 
 
 def _seconds(milliseconds: int | None) -> int | None:

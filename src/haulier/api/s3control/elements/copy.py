@@ -94,6 +94,8 @@ def _write(parameters: Mapping[str, Any], bucket_name: BucketName) -> dict[str, 
     old, new = parameters.get("replace_prefix") or ("", "")
     if old or (new and not _is_folder(new)):  # S3 can only put objects into a folder
         return None
+    if parameters.get("inherit_acl") or "add" in (parameters.get("metadata_mode"), parameters.get("tags_mode")):
+        return None
     storage_class = parameters.get("storage_class")
     if storage_class is not None and storage_class not in STORAGE_CLASSES:
         return None
@@ -108,6 +110,7 @@ def _write(parameters: Mapping[str, Any], bucket_name: BucketName) -> dict[str, 
         {
             "TargetResource": bucket_name(parameters["target_bucket"]),
             "CannedAccessControlList": parameters.get("canned_acl"),
+            "AccessControlGrants": [_written_grant(grant) for grant in parameters.get("grants", ())] or None,
             "MetadataDirective": "COPY" if metadata == "copy" else "REPLACE",
             "ModifiedSinceConstraint": parameters.get("modified_since_ms"),
             "NewObjectMetadata": given(new_metadata) or None,
@@ -121,6 +124,13 @@ def _write(parameters: Mapping[str, Any], bucket_name: BucketName) -> dict[str, 
             "ChecksumAlgorithm": parameters.get("checksum"),
         }
     )
+
+
+def _written_grant(grant: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "Grantee": {"TypeIdentifier": grant["kind"], "Identifier": grant["grantee"]},
+        "Permission": grant["permission"],
+    }
 
 
 def _is_folder(prefix: str) -> bool:
