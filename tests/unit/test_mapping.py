@@ -83,6 +83,7 @@ def given(asked: CreateJob) -> dict[str, Any]:
 
 # -- S3
 
+COPY_PATH = "Operation.S3PutObjectCopy"
 S3_TARGET = "<TargetResource>arn:aws:s3:::target</TargetResource>"
 DELETE = "<S3DeleteObject/>"
 
@@ -185,91 +186,6 @@ def s3_copy(inside: str) -> str:
     return s3_request(f"<S3PutObjectCopy>{S3_TARGET}{inside}</S3PutObjectCopy>")
 
 
-COPY_PATH = "Operation.S3PutObjectCopy"
-TAG = "<member><Key>k{}</Key><Value>v</Value></member>"
-
-
-@pytest.mark.parametrize(
-    ("body", "error", "path"),
-    [
-        (s3_request(DELETE, Manifest="-"), MalformedDocument, "Manifest"),
-        (s3_request(DELETE + "<S3DeleteObjectTagging/>"), MalformedDocument, "Operation"),
-        (s3_request(""), MalformedDocument, "Operation"),
-        (s3_request("<S3PutObjectCopy/>"), MalformedDocument, f"{COPY_PATH}.TargetResource"),
-        (s3_request("<S3PutObjectTagging/>"), MalformedDocument, "Operation.S3PutObjectTagging.TagSet"),
-        (s3_request("<S3DeleteObjectTagging/>"), NotImplementedHere, "Operation.S3DeleteObjectTagging"),
-        (s3_request("<LambdaInvoke/>"), NotImplementedHere, "Operation.LambdaInvoke"),
-        (s3_request("<S3PutObjectAcl/>"), NotImplementedHere, "Operation.S3PutObjectAcl"),
-        (s3_request("<S3InitiateRestoreObject/>"), NotImplementedHere, "Operation.S3InitiateRestoreObject"),
-        (s3_copy("<RequesterPays>true</RequesterPays>"), NotImplementedHere, f"{COPY_PATH}.RequesterPays"),
-        (s3_copy("<ObjectLockMode>GOVERNANCE</ObjectLockMode>"), NotImplementedHere, f"{COPY_PATH}.ObjectLockMode"),
-        (s3_copy("<AnnotationDirective>COPY</AnnotationDirective>"), NotImplementedHere, f"{COPY_PATH}.AnnotationDirective"),
-        (s3_copy("<AccessControlGrants/>"), NotImplementedHere, f"{COPY_PATH}.AccessControlGrants"),
-        (
-            s3_copy("<CannedAccessControlList>private</CannedAccessControlList><AccessControlGrants/>"),
-            InvalidField,
-            f"{COPY_PATH}.AccessControlGrants",
-        ),
-        (
-            s3_copy(
-                "<MetadataDirective>COPY</MetadataDirective><NewObjectMetadata><ContentType>a/b</ContentType></NewObjectMetadata>"
-            ),
-            InvalidField,
-            f"{COPY_PATH}.NewObjectMetadata",
-        ),
-        (
-            s3_copy(
-                "<NewObjectMetadata><SSEAlgorithm>AES256</SSEAlgorithm></NewObjectMetadata><SSEAwsKmsKeyId>k</SSEAwsKmsKeyId>"
-            ),
-            InvalidField,
-            f"{COPY_PATH}.SSEAwsKmsKeyId",
-        ),
-        (
-            s3_copy(f"<NewObjectTagging>{''.join(TAG.format(number) for number in range(11))}</NewObjectTagging>"),
-            InvalidField,
-            f"{COPY_PATH}.NewObjectTagging",
-        ),
-        (
-            s3_copy(f"<NewObjectTagging>{TAG.format(1) * 2}</NewObjectTagging>"),
-            InvalidField,
-            f"{COPY_PATH}.NewObjectTagging[1].Key",
-        ),
-        (
-            s3_request("<S3PutObjectCopy><TargetResource>arn:aws:s3:::b/key</TargetResource></S3PutObjectCopy>"),
-            InvalidField,
-            f"{COPY_PATH}.TargetResource",
-        ),
-        (s3_request(DELETE, Tags=TAG.format(1) * 2), InvalidField, "Tags[1].Key"),
-        (s3_request(DELETE, Report="<Enabled>true</Enabled>"), MalformedDocument, "Report.Bucket"),
-        (
-            s3_request(
-                DELETE,
-                Report="<Enabled>true</Enabled><Bucket>arn:aws:s3:::b</Bucket><Format>Report_CSV_20180820</Format>"
-                "<ReportScope>AllTasks</ReportScope><ExpectedBucketOwner>123456789012</ExpectedBucketOwner>",
-            ),
-            NotImplementedHere,
-            "Report.ExpectedBucketOwner",
-        ),
-        (
-            s3_request(
-                DELETE,
-                Manifest="<Location><ETag>e</ETag><ObjectArn>arn:aws:s3:::lists/m.json</ObjectArn></Location>"
-                "<Spec><Format>S3InventoryReport_CSV_20161130</Format></Spec>",
-            ),
-            NotImplementedHere,
-            "Manifest.Spec.Format",
-        ),
-    ],
-)
-def test_an_s3_request_that_makes_no_sense_or_cannot_be_done_is_refused_by_path(
-    body: str, error: type[RequestError], path: str
-) -> None:
-    with pytest.raises(error) as refused:
-        from_s3(body)
-    assert refused.value.path == path  # type: ignore[attr-defined]
-    assert str(refused.value).startswith(path)
-
-
 HOSTILE = "k&#13;&#10;x-amz-acl: public-read"
 
 
@@ -307,15 +223,6 @@ def test_what_would_smuggle_a_header_into_the_stores_request_is_refused(refused:
     with pytest.raises(InvalidField) as error:
         refused()
     assert error.value.path == path
-
-
-def test_a_generated_manifest_is_refused() -> None:
-    generator = "<S3JobManifestGenerator><SourceBucket>arn:aws:s3:::b</SourceBucket><EnableManifestOutput>false"
-    generator += "</EnableManifestOutput></S3JobManifestGenerator>"
-    with pytest.raises(NotImplementedHere, match=r"^ManifestGenerator: "):
-        from_s3(s3_request(DELETE, Manifest="-", ManifestGenerator=generator))
-    with pytest.raises(MalformedDocument, match="exclude each other"):
-        from_s3(s3_request(DELETE, ManifestGenerator=generator))
 
 
 def test_deleting_on_the_s3_wire_is_an_extension() -> None:
@@ -645,9 +552,10 @@ def test_a_delete_has_no_words_on_the_s3_wire_where_extensions_are_off() -> None
     assert Model.s3control(extensions=False).serialize("DescribeJob", {"Job": described})
 
 
-def test_adding_tags_and_bypassing_governance_have_no_words_on_the_other_wire() -> None:
-    adding = OperationSpec(name="put_tagging", parameters={"mode": "add", "tags": {"k": "v"}})
-    assert translation.operation(a_job(dialect="cos", operation=adding), "s3control") is None
+def test_adding_tags_is_an_extension_on_s3_and_bypassing_governance_has_no_words_on_cos() -> None:
+    adding = a_job(dialect="cos", operation=OperationSpec(name="put_tagging", parameters={"mode": "add", "tags": {"k": "v"}}))
+    assert translation.operation(adding, "s3control") == {"S3MergeObjectTagging": {"TagSet": [{"Key": "k", "Value": "v"}]}}
+    assert translation.operation(adding, "s3control", extensions=False) is None
     bypassing = OperationSpec(name="delete", parameters={"bypass_governance": True})
     assert translation.operation(a_job(operation=bypassing), "cos") is None
 

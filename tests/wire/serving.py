@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class Serving:
 
     def job_that_is(self, status: str) -> str:
         """The id of a job in that state: always the same one, made when it is first asked for."""
-        job_id = self.s3().create_job(**A_JOB, ClientRequestToken=f"that is {status}")["JobId"]
+        job_id = self._admin.create_job(**A_JOB, ClientRequestToken=f"that is {status}")["JobId"]
         if job_id not in self.settled:
             self.settled.add(job_id)
             if WAYS[status]:
@@ -157,6 +158,10 @@ class Serving:
 
     def cos(self, name: str = "admin", appid: str = COS_APPID) -> CosClient:
         return CosClient(self.url, appid, f"AKID{name.upper()}", f"secret-of-{name}")
+
+    @cached_property
+    def _admin(self) -> Any:
+        return self.s3()
 
     def s3(self, name: str = "admin", account_id: str = AWS_ACCOUNT_ID) -> Any:
         from haulier import boto3_client

@@ -75,6 +75,18 @@ class Elements:
         return None
 
 
+def empty() -> tuple[Read, Write]:
+    """The reader and the writer of an element that has no content."""
+
+    def read(_sent: Mapping[str, Any], _path: str, _named: Named) -> dict[str, Any]:
+        return {}
+
+    def write(_parameters: Mapping[str, Any], _bucket_name: BucketName) -> dict[str, Any]:
+        return {}
+
+    return read, write
+
+
 def pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
     """Tags as both wires list them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]

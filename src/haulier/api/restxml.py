@@ -45,9 +45,11 @@ __all__ = [
     "document",
 ]
 
-KEPT: Final = frozenset({"Manifest", "ManifestGenerator", "Operation", "Report"})
-"""Top-level elements that are echoed as sent, and in which an unknown element is an error: a filter that we overlooked would
-widen a delete (decisions §2)."""
+KEPT: Final = frozenset({"Manifest", "ManifestGenerator", "Operation", "Options", "Report"})
+"""Top-level elements that are echoed as sent."""
+STRICT: Final = KEPT - {"Options"}
+"""Those in which an unknown element is an error: a filter that we overlooked would widen a delete (decisions §2). Elsewhere it
+depends on the model."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -175,6 +177,7 @@ class Model:
 
     def _structure(self, shape: Shape, element: Element, path: str, *, strict: bool) -> dict[str, Any]:
         _refuse_text(element, path)
+        strict = strict or shape.strict
         found: dict[str, list[Element]] = {}
         for child in element.children:
             member = shape.tags.get(child.tag) if self._ours(child) else None
@@ -184,7 +187,7 @@ class Model:
                 known = ", ".join(sorted(shape.tags)) or "nothing"
                 raise MalformedDocument(_join(path, child.tag), f"the element is not known here; known are {known}")
         return {
-            name: self._member(shape.members[name], elements, _join(path, name), strict=strict or (not path and name in KEPT))
+            name: self._member(shape.members[name], elements, _join(path, name), strict=strict or (not path and name in STRICT))
             for name, elements in found.items()
         }
 

@@ -33,7 +33,7 @@ def shown_reason(text: str) -> str:
 def without_options(request: Mapping[str, Any]) -> None:
     """Raises NotImplementedHere for job-level Options (decisions §2): guards and limits that were not heeded would do harm."""
     if "Options" in request:
-        raise NotImplementedHere("Options")
+        raise NotImplementedHere(".".join(["Options", *list(request["Options"])[:1]]))
 
 
 def csv_fields(fields: Sequence[str] | None, path: str) -> tuple[str, ...]:

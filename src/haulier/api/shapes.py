@@ -8,6 +8,7 @@ Beside botocore's own traits our models and overlays may use these:
 * `trim` (string): white space around the value does not count.
 * `lengthIn: characters` (string): min and max count characters; without it they count UTF-8 bytes.
 * `structural` (string): a value outside the enum is a fault of the document's structure, not of a value.
+* `strict` (structure): an element that it does not know is an error, not passed over.
 * `uncheckedUnless` (structure): names a boolean member; while that is false the other members are neither required nor checked.
 """
 
@@ -37,6 +38,7 @@ class Shape:
     """Map: the key of an entry."""
     required: tuple[str, ...] = ()
     union: bool = False
+    strict: bool = False
     unchecked_unless: str | None = None
     least: int | None = None
     most: int | None = None
@@ -106,6 +108,7 @@ class Shapes:
     def _fill(self, shape: Shape, definition: Definition) -> None:
         shape.required = tuple(definition.get("required", ()))
         shape.union = definition.get("union", False)
+        shape.strict = definition.get("strict", False)
         shape.unchecked_unless = definition.get("uncheckedUnless")
         shape.least = definition.get("min")
         shape.most = definition.get("max")

@@ -27,6 +27,8 @@ def s3_resource(text: str, path: str) -> Resource:
     if len(parts) != 6 or parts[0] != "arn" or parts[2] != "s3" or not parts[1]:
         raise InvalidField(path, f"{text!r} is not an S3 ARN (arn:aws:s3:::bucket/key)")
     bucket, slash, key = parts[5].partition("/")
+    if parts[4] and bucket == "accesspoint":
+        raise InvalidField(path, f"{text!r} names an access point; name the bucket itself (arn:aws:s3:::bucket/key)")
     _check_bucket(bucket, text, path)
     return Resource(bucket, key if slash else None, parts[3] or None, None)
 

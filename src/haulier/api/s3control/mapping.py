@@ -7,15 +7,18 @@ every member that no code implements: a job is refused now rather than failed la
 from collections.abc import Mapping
 from typing import Any, Final
 
+from haulier import manifests
 from haulier.api import rules, translation
 from haulier.api.elements import Named
 from haulier.api.restxml import Sent
+from haulier.api.s3control import generator
 from haulier.api.s3control.elements import ELEMENTS
 from haulier.api.s3control.resources import bucket
 from haulier.core.accounts import Account, Caller
 from haulier.core.arns import s3_job_arn, s3_resource, s3_role_arn
 from haulier.core.errors import InvalidField, MalformedDocument, NotImplementedHere
 from haulier.core.job import Job, Manifest, ObjectName, Report
+from haulier.reports.layout import layout
 from haulier.service import CreateJob
 
 CSV_MANIFEST: Final = translation.MANIFEST_FORMATS["s3control"]
@@ -28,17 +31,18 @@ def create_job(request: Mapping[str, Any], as_sent: dict[str, Any], caller: Call
     """The job that a parsed CreateJobRequest asks for. Raises InvalidField, MalformedDocument, NotImplementedHere."""
     if "Options" in request and not extensions:
         raise MalformedDocument("Options", "the element is not known here")
-    rules.without_options(request)
-    if "ManifestGenerator" in request:
-        if "Manifest" in request:
-            raise MalformedDocument("ManifestGenerator", "Manifest and ManifestGenerator exclude each other")
-        raise NotImplementedHere("ManifestGenerator")
-    if "Manifest" not in request:
-        raise MalformedDocument("Manifest", "is missing")
+    if "ManifestGenerator" in request and "Manifest" in request:
+        raise MalformedDocument("ManifestGenerator", "Manifest and ManifestGenerator exclude each other")
     buckets: Named = {}
+    tags = rules.tag_map(request.get("Tags", ()), "Tags")
+    report = _report(request["Report"], buckets)
+    if "ManifestGenerator" in request:
+        generator.check(request["ManifestGenerator"], buckets, extensions=extensions)
+    if "Manifest" not in request:
+        raise MalformedDocument("Manifest", "is missing, and so is ManifestGenerator")
     manifest = _manifest(request["Manifest"], buckets)
     operation = ELEMENTS.read(request["Operation"], buckets)
-    report = _report(request["Report"], buckets)
+    rules.without_options(request)
     return CreateJob(
         dialect="s3control",
         region=caller.region,
@@ -53,40 +57,48 @@ def create_job(request: Mapping[str, Any], as_sent: dict[str, Any], caller: Call
         report=report,
         buckets=buckets,
         as_sent=as_sent,
-        tags=rules.tag_map(request.get("Tags", ()), "Tags"),
+        tags=tags,
     )
 
 
 def _manifest(sent: Mapping[str, Any], buckets: Named) -> Manifest:
     location, spec = sent["Location"], sent["Spec"]
-    if spec["Format"] != CSV_MANIFEST:
-        raise NotImplementedHere(
-            "Manifest.Spec.Format", f"{spec['Format']} is not implemented by this version; use {CSV_MANIFEST}"
-        )
     resource = s3_resource(location["ObjectArn"], "Manifest.Location.ObjectArn")
     if not resource.key:
         raise InvalidField("Manifest.Location.ObjectArn", f"{location['ObjectArn']!r} names no object")
     buckets.setdefault(resource.bucket, resource.region)
-    return Manifest(
+    manifest = Manifest(
         location=ObjectName(resource.bucket, resource.key, location.get("ObjectVersionId")),
         etag=rules.unquoted(location["ETag"], "Manifest.Location.ETag"),
-        format=CSV_MANIFEST,
-        fields=rules.csv_fields(spec.get("Fields"), "Manifest.Spec.Fields"),
+        format=spec["Format"],
+        fields=_fields(spec),
     )
+    manifests.reader(manifest, "s3control")  # refuses what no code reads
+    return manifest
+
+
+def _fields(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    if spec["Format"] == CSV_MANIFEST:
+        return rules.csv_fields(spec.get("Fields"), "Manifest.Spec.Fields")
+    if "Fields" in spec:
+        raise InvalidField("Manifest.Spec.Fields", "must be left out: an inventory names its columns itself")
+    return ()
 
 
 def _report(sent: Mapping[str, Any], buckets: Named) -> Report:
     if not sent["Enabled"]:
         return Report(enabled=False)
-    if "ExpectedBucketOwner" in sent:
-        raise NotImplementedHere("Report.ExpectedBucketOwner")
-    return Report(
+    report = Report(
         enabled=True,
         bucket=bucket(sent["Bucket"], "Report.Bucket", buckets),
         prefix=sent.get("Prefix", ""),
         format=sent["Format"],
         scope=sent["ReportScope"],
     )
+    layout(report)  # refuses what no code writes
+    if "ExpectedBucketOwner" in sent:
+        raise NotImplementedHere("Report.ExpectedBucketOwner")
+    return report
 
 
 # -- a job becomes an answer -----------------------------------------------------------------------------------------------------
@@ -138,9 +150,9 @@ def listed(job: Job, *, extensions: bool = True) -> dict[str, Any]:
 
 
 def _asked(job: Job, account: Account, *, extensions: bool) -> dict[str, Any]:
-    """Manifest, Operation and Report: exactly as sent, or translated from the other wire."""
+    """What was asked: exactly as sent, or translated from the other wire."""
     if job.dialect == "s3control":
-        return {name: Sent(node) for name, node in job.as_sent.items()}
+        return {name: Sent(node) for name, node in job.as_sent.items() if extensions or name != "Options"}
     return rules.given(
         {
             "Manifest": translation.manifest(job, account, "s3control"),

@@ -1,0 +1,40 @@
+"""Access control lists as the S3 wire writes them: who is granted what."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from haulier.core.errors import InvalidField, MalformedDocument
+
+GRANTS_MAX: Final = 100
+"""Of an access control list (AWS, "Access control list overview")."""
+
+
+def grants(sent: Sequence[Mapping[str, Any]], path: str) -> list[dict[str, str]]:
+    """Each grant as `core.acl` has it; display names say nothing. Raises MalformedDocument, InvalidField."""
+    if len(sent) > GRANTS_MAX:
+        raise InvalidField(path, f"has {len(sent)} grants; an access control list can have {GRANTS_MAX}")
+    return [_grant(grant, f"{path}[{number}]") for number, grant in enumerate(sent)]
+
+
+def _grant(sent: Mapping[str, Any], path: str) -> dict[str, str]:
+    _needed(sent, path, "Grantee", "Permission")
+    grantee = sent["Grantee"]
+    _needed(grantee, f"{path}.Grantee", "TypeIdentifier", "Identifier")
+    return {"kind": grantee["TypeIdentifier"], "grantee": grantee["Identifier"], "permission": sent["Permission"]}
+
+
+def _needed(sent: Mapping[str, Any], path: str, *names: str) -> None:
+    for name in names:
+        if name not in sent:
+            raise MalformedDocument(f"{path}.{name}", "is missing")
+
+
+def shown_grants(granted: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """The grants as they are sent."""
+    return [
+        {
+            "Grantee": {"TypeIdentifier": grant["kind"], "Identifier": grant["grantee"]},
+            "Permission": grant["permission"],
+        }
+        for grant in granted
+    ]
