@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from haulier import datadir, logs
-from haulier.api.auth import Authenticator, allowed
+from haulier.api.auth import Authenticator
 from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.listening import listen
 from haulier.api.server import create_app
@@ -22,6 +22,8 @@ from haulier.core.clock import SystemClock
 from haulier.core.directory import Directory
 from haulier.core.errors import HaulierError
 from haulier.core.placement import Resolver
+from haulier.core.policy import Policies
+from haulier.core.policy.rights import Rights
 from haulier.core.ports import Clock
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
@@ -79,7 +81,9 @@ class _Parts:
         self._spool = FolderSpool(data_dir / "spool")
         self.failure: BaseException | None = None
         self.engine = LocalEngine(data_dir, stores, settings.engine.runners)
-        self.briefs = Briefs(self.directory, settings.store_credentials(), tasks_max=limits.tasks_per_job)
+        self.policies = Policies(settings.policies)
+        rights = Rights(self.policies)
+        self.briefs = Briefs(self.directory, settings.store_credentials(), rights, tasks_max=limits.tasks_per_job)
         self.proofs = Proofs(stores, clock)
         self.coordinator = Coordinator(
             jobstore,
@@ -95,7 +99,7 @@ class _Parts:
             jobstore,
             Resolver(stores),
             clock,
-            may=allowed,
+            rights=rights,
             secret=datadir.kept_secret(data_dir / "list-tokens.key"),
             unfinished_jobs_max=limits.jobs_per_account,
             list_days=limits.retention_days,
@@ -158,14 +162,15 @@ class _Parts:
             except HaulierError as error:
                 _log.error("settings were not reloaded; the old ones stay in force", error=str(error))
                 return
-        _log.info("settings reloaded: users, roles, stores and limits")
+        _log.info("settings reloaded: users, policies, roles, stores and limits")
         if waiting := _changed(self._started_with, settings):
             _log.warning("these settings have changed, but hold only after a restart", keys=waiting)
         _tell(settings)
 
     def _reload(self, settings: Settings) -> None:
-        """Take over users, roles, stores and limits (design §8); all else needs a new start."""
+        """Take over users, policies, roles, stores and limits (design §8); all else needs a new start."""
         stores = settings.store_list()
+        self.policies.reload(settings.policies)
         self.directory.reload(settings.account_list())
         self.authenticator.default_region = _default_region(settings)
         self.briefs.reload(settings.store_credentials(), tasks_max=settings.limits.tasks_per_job)

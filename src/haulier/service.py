@@ -17,13 +17,14 @@ from typing import Any, Final
 import msgspec
 
 from haulier.core import arns
-from haulier.core.accounts import Caller, Role, User
+from haulier.core.accounts import Caller, Role
+from haulier.core.calls import Call
 from haulier.core.errors import (
-    AccessRefused,
     IllegalTransition,
     InvalidField,
     InvalidListToken,
     JobFailure,
+    JobNotFound,
     TokenReused,
     TooManyTags,
 )
@@ -31,6 +32,8 @@ from haulier.core.history import RecordedEvent
 from haulier.core.job import Dialect, Job, Manifest, OperationSpec, Placement, Report
 from haulier.core.lifecycle import ENDING, TERMINAL, JobEvent, JobStatus, advance
 from haulier.core.placement import Resolver
+from haulier.core.policy.questions import NOTHING_REQUESTED, Requested
+from haulier.core.policy.rights import Rights
 from haulier.core.ports import Clock, JobStore, ListQuery
 
 PAGE_JOBS_MAX: Final = 1000
@@ -40,24 +43,6 @@ TAGS_MAX: Final = 50
 EVENTS_MAX: Final = 1000
 """In one answer: a job's whole record."""
 DAY_MS: Final = 86_400_000
-
-May = Callable[[User, Sequence[str]], bool]
-"""Whether a user's policy allows an action, given under all its names."""
-
-
-class Call(Enum):
-    """What can be asked, with the names that policies know it by (cos-batch.md §1.7, decisions §2)."""
-
-    CREATE = ("s3:CreateJob", "cos:CreateJob")
-    DESCRIBE = ("s3:DescribeJob", "cos:ListJobs")
-    LIST = ("s3:ListJobs", "cos:ListJobs")
-    SET_PRIORITY = ("s3:UpdateJobPriority", "cos:UpdateJobPriority")
-    SET_STATUS = ("s3:UpdateJobStatus", "cos:UpdateJobStatus")
-    GET_TAGS = ("s3:GetJobTagging",)
-    PUT_TAGS = ("s3:PutJobTagging",)
-    DELETE_TAGS = ("s3:DeleteJobTagging",)
-    DELETE = ("cos:DeleteJob",)
-    PASS_ROLE = ("iam:PassRole", "cam:PassRole")
 
 
 class CreateJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +148,7 @@ _DISCARD: Final[Legality] = {  # DeleteJob: as a cancel, and never refused
 class Service:
     """The calls. Every one begins with the caller's right to it and ends with what is stored.
 
-    `may` says whether a user's policy allows an action. `secret` keys the list tokens: processes that serve one job store share
+    `rights` says what a caller may do. `secret` keys the list tokens: processes that serve one job store share
     it, a new one makes old tokens invalid; left out, it is new with every start.
     `unfinished_jobs_max` is per account. `list_days` after its end a job is no longer listed, on the S3 wire and natively.
     """
@@ -174,7 +159,7 @@ class Service:
         resolver: Resolver,
         clock: Clock,
         *,
-        may: May,
+        rights: Rights,
         secret: bytes | None = None,
         unfinished_jobs_max: int = 10_000,
         list_days: int = 90,
@@ -184,7 +169,7 @@ class Service:
         self._jobstore = jobstore
         self._resolver = resolver
         self.clock = clock
-        self._may = may
+        self._rights = rights
         self._tokens = _ListTokens(secret or secrets.token_bytes(32))
         self._unfinished_jobs_max = unfinished_jobs_max
         self._list_days = list_days
@@ -198,15 +183,27 @@ class Service:
         self._unfinished_jobs_max = unfinished_jobs_max
         self._list_days = list_days
 
-    def authorise(self, caller: Caller, call: Call) -> None:
-        """Raises AccessRefused unless the caller's key and policy allow the call.
+    def admit(self, caller: Caller, call: Call) -> None:
+        """Raises AccessRefused when the caller may do this to no job.
 
-        The calls below do so themselves; a wire asks first, so that no body is parsed for someone who may not send it.
+        A wire asks first, so that no body is parsed for someone who may not send it. What depends on the job and on what is asked
+        of it is decided by the calls below.
         """
-        if caller.key is not None and not caller.key.covers(call.value):
-            raise AccessRefused(f"The key {caller.key.id!r} is not good for {call.value[0]}.")
-        if not self._may(caller.user, call.value):
-            raise AccessRefused(f"{caller.user.name!r} is not allowed {call.value[0]}.")
+        self._rights.admit(caller, call)
+
+    def _job(self, caller: Caller, call: Call, job_id: str, requested: Requested = NOTHING_REQUESTED) -> Job:
+        """The job, if the caller may do this to it. Raises AccessRefused, JobNotFound.
+
+        Who may not do it to a job of that id, whatever job it is, is told so whether there is one or not.
+        """
+        now_ms = self.clock.now_ms()
+        try:
+            job = self._jobstore.get(caller.account.name, job_id)
+        except JobNotFound:
+            self._rights.check(caller, call, now_ms, job_id=job_id, requested=requested)
+            raise
+        self._rights.check(caller, call, now_ms, job=job, requested=requested)
+        return job
 
     def create(self, caller: Caller, request: CreateJob) -> Job:
         """Store a new job, or return the one that the same request under the same token made (S3 and native).
@@ -214,15 +211,13 @@ class Service:
         Where buckets lie is resolved now and frozen; one that resolves nowhere, or that the role may not touch, does not fail
         the call but the job later, as with AWS. Raises AccessRefused, InvalidField, TokenReused, TooManyJobs, TooManyTags.
         """
-        self.authorise(caller, Call.CREATE)
-        if request.tags:
-            self.authorise(caller, Call.PUT_TAGS)
-            _check_tag_count(request.tags)
-        role = self._passed(caller, arns.role_name(request.role_arn, caller.account, "RoleArn"))
+        job = self._new_job(caller, request)
+        role = self._rights.check_run(caller, job, job.created_ms)
+        _check_tag_count(request.tags)
         earlier = self._jobstore.by_token(caller.account.name, request.token)
         if earlier is not None:
             return _repeated(earlier, request)
-        job = self._new_job(caller, request, role)
+        job = msgspec.structs.replace(job, placements=self._placements(role, request.buckets))
         try:
             self._jobstore.create(job, unfinished_max=self._unfinished_jobs_max)
         except TokenReused:
@@ -232,7 +227,8 @@ class Service:
             return _repeated(earlier, request)
         return job
 
-    def _new_job(self, caller: Caller, request: CreateJob, role: Role) -> Job:
+    def _new_job(self, caller: Caller, request: CreateJob) -> Job:
+        """The job that is asked for, not yet placed. Raises AccessRefused for another account's role, InvalidField for none."""
         now_ms = self.clock.now_ms()
         return Job(
             id=self._new_id(),
@@ -241,7 +237,7 @@ class Service:
             token=request.token,
             digest=request.digest,
             created_by=caller.user.name,
-            role=role.name,
+            role=arns.role_name(request.role_arn, caller.account, "RoleArn"),
             role_arn=request.role_arn,
             region=request.region,
             description=request.description,
@@ -251,7 +247,6 @@ class Service:
             operation=request.operation,
             report=request.report,
             as_sent=request.as_sent,
-            placements=self._placements(role, request.buckets),
             tags=dict(request.tags),
             status_since_ms=now_ms,
             created_ms=now_ms,
@@ -266,18 +261,9 @@ class Service:
                 continue  # asked again, and told to the user, when the job is prepared
         return tuple(found)
 
-    def _passed(self, caller: Caller, name: str) -> Role:
-        """The role, if the caller may let jobs act as it; the same refusal whether it is forbidden or does not exist."""
-        self.authorise(caller, Call.PASS_ROLE)
-        role = caller.account.role(name)
-        if role is None or caller.user.name not in role.users:
-            raise AccessRefused(f"{caller.user.name!r} is not allowed {Call.PASS_ROLE.value[0]} on role {name!r}.")
-        return role
-
     def describe(self, caller: Caller, job_id: str) -> Job:
         """The job. Raises JobNotFound, also for a job of another account."""
-        self.authorise(caller, Call.DESCRIBE)
-        return self._jobstore.get(caller.account.name, job_id)
+        return self._job(caller, Call.DESCRIBE, job_id)
 
     def list(
         self,
@@ -295,7 +281,7 @@ class Service:
 
         Raises InvalidListToken.
         """
-        self.authorise(caller, Call.LIST)
+        self._rights.check(caller, Call.LIST, self.clock.now_ms())
         limit = limit or PAGE_JOBS_MAX
         created_since_ms, ended_since_ms = self._window(caller.dialect)
         found = self._jobstore.list(
@@ -332,14 +318,15 @@ class Service:
 
     def set_priority(self, caller: Caller, job_id: str, priority: int) -> Job:
         """Give the job another priority, also while it runs. Raises JobNotFound, and IllegalTransition when it has ended."""
-        self.authorise(caller, Call.SET_PRIORITY)
+        requested = Requested(priority=priority)
 
         def change(job: Job) -> Job:
             if job.status in TERMINAL:
                 raise IllegalTransition(job.id, job.status, "another priority")
             return msgspec.structs.replace(job, priority=priority)
 
-        return self._jobstore.change(caller.account.name, job_id, change, by=caller.user.name)
+        self._job(caller, Call.SET_PRIORITY, job_id, requested)
+        return self._change(caller, Call.SET_PRIORITY, job_id, change, requested=requested)
 
     def set_status(self, caller: Caller, job_id: str, requested: str, reason: str | None) -> StatusAnswer:
         """Confirm, resume (`Ready`), cancel (`Cancelled`) or, with extensions on, pause (`Paused`) a job.
@@ -347,25 +334,43 @@ class Service:
         `Ready` lets a job act as its role, so it needs what creating it needs (decisions §2). Raises InvalidField for another
         word, IllegalTransition where the dialect's table has no such move, JobNotFound, AccessRefused.
         """
-        self.authorise(caller, Call.SET_STATUS)
-        if requested not in LEGAL[caller.dialect] or (requested == "Paused" and not self.extensions):
-            known = "Ready, Cancelled or Paused" if self.extensions else "Ready or Cancelled"
-            raise InvalidField("requestedJobStatus", f"{requested!r} is not {known}")
-        if requested == "Ready":
-            self.authorise(caller, Call.CREATE)
-            self._passed(caller, self._jobstore.get(caller.account.name, job_id).role)
         now_ms = self.clock.now_ms()
 
         def change(job: Job) -> Job:
+            if requested == "Ready":
+                self._rights.check_run(caller, job, now_ms)
             reaction = self._reaction(caller.dialect, requested, job)
             if reaction is None:
                 raise IllegalTransition(job.id, job.status, f"the status {requested}")
             changed = _react(job, reaction, now_ms)
             return changed if reason is None else msgspec.structs.replace(changed, status_reason=reason)
 
-        job = self._jobstore.change(caller.account.name, job_id, change, by=caller.user.name, reason=reason)
+        self._job(caller, Call.SET_STATUS, job_id)
+        if requested not in LEGAL[caller.dialect] or (requested == "Paused" and not self.extensions):
+            known = "Ready, Cancelled or Paused" if self.extensions else "Ready or Cancelled"
+            raise InvalidField("requestedJobStatus", f"{requested!r} is not {known}")
+        job = self._change(caller, Call.SET_STATUS, job_id, change, reason=reason)
         resumed = requested == "Ready" and job.status == JobStatus.ACTIVE
         return StatusAnswer(job, JobStatus.READY.value if resumed else str(job.status))
+
+    def _change(
+        self,
+        caller: Caller,
+        call: Call,
+        job_id: str,
+        change: Callable[[Job], Job],
+        *,
+        requested: Requested = NOTHING_REQUESTED,
+        reason: str | None = None,
+    ) -> Job:
+        """Change the job, which `_job` has looked at. The caller's right is asked again, for the job as it is by now."""
+        now_ms = self.clock.now_ms()
+
+        def authorised(job: Job) -> Job:
+            self._rights.check(caller, call, now_ms, job=job, requested=requested)
+            return change(job)
+
+        return self._jobstore.change(caller.account.name, job_id, authorised, by=caller.user.name, reason=reason)
 
     def _reaction(self, dialect: Dialect, requested: str, job: Job) -> Reaction | None:
         status = JobStatus(job.status)
@@ -380,33 +385,28 @@ class Service:
 
     def get_tags(self, caller: Caller, job_id: str) -> Mapping[str, str]:
         """The job's own tags."""
-        self.authorise(caller, Call.GET_TAGS)
-        return self._jobstore.get(caller.account.name, job_id).tags
+        return self._job(caller, Call.GET_TAGS, job_id).tags
 
     def put_tags(self, caller: Caller, job_id: str, tags: Mapping[str, str]) -> None:
         """Replace the job's tags, whatever its state. Raises TooManyTags, JobNotFound."""
-        self.authorise(caller, Call.PUT_TAGS)
-        _check_tag_count(tags)
-        self._set_tags(caller, job_id, tags)
+        self._set_tags(caller, Call.PUT_TAGS, job_id, tags, Requested(tags=tags))
 
     def delete_tags(self, caller: Caller, job_id: str) -> None:
         """Remove all of the job's tags; none is no error."""
-        self.authorise(caller, Call.DELETE_TAGS)
-        self._set_tags(caller, job_id, {})
+        self._set_tags(caller, Call.DELETE_TAGS, job_id, {}, NOTHING_REQUESTED)
 
-    def _set_tags(self, caller: Caller, job_id: str, tags: Mapping[str, str]) -> None:
+    def _set_tags(self, caller: Caller, call: Call, job_id: str, tags: Mapping[str, str], requested: Requested) -> None:
         after = dict(tags)
-        self._jobstore.change(
-            caller.account.name, job_id, lambda job: msgspec.structs.replace(job, tags=after), by=caller.user.name
-        )
+        self._job(caller, call, job_id, requested)
+        _check_tag_count(tags)
+        self._change(caller, call, job_id, lambda job: msgspec.structs.replace(job, tags=after), requested=requested)
 
     def delete(self, caller: Caller, job_id: str) -> None:
         """Hide the job; an unfinished one is cancelled first and ends properly, unseen. Its token stays used (decisions §5)."""
-        self.authorise(caller, Call.DELETE)
         now_ms = self.clock.now_ms()
-        account, user = caller.account.name, caller.user.name
-        self._jobstore.change(account, job_id, lambda job: _react(job, _DISCARD[JobStatus(job.status)], now_ms), by=user)
-        self._jobstore.delete(account, job_id, by=user)
+        self._job(caller, Call.DELETE, job_id)
+        self._change(caller, Call.DELETE, job_id, lambda job: _react(job, _DISCARD[JobStatus(job.status)], now_ms))
+        self._jobstore.delete(caller.account.name, job_id, by=caller.user.name)
 
 
 def _react(job: Job, reaction: Reaction, now_ms: int) -> Job:

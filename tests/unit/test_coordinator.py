@@ -12,6 +12,8 @@ from haulier.core.directory import Directory
 from haulier.core.errors import Unavailable
 from haulier.core.lifecycle import TERMINAL, JobEvent, advance
 from haulier.core.placement import Store
+from haulier.core.policy import Policies
+from haulier.core.policy.rights import Rights
 from haulier.engine import frames
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
@@ -270,7 +272,7 @@ class Stage:
             self.jobstore,
             self.world,
             self.world,
-            Briefs(Directory(accounts(self.users)), {}),
+            Briefs(Directory(accounts(self.users)), {}, Rights(Policies())),
             Proofs(self.stores, self.clock),
             self.clock,
             limits=JobLimits(),

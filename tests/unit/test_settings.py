@@ -192,7 +192,11 @@ BAD = {
     "an APPID with letters": (changed('"1250000000"', '"125x"'), "accounts.acme.cos_appid", "not digits only"),
     "an APPID without its UIN": (changed('cos_uin = "100000000001"', ""), "accounts.acme.cos_uin", "go together"),
     "an account without identity": ("[accounts.a]\n", "accounts.a", "has no identity"),
-    "an unknown policy": (changed('policy = "admin"', 'policy = "root"'), f"{USER}.policy", "must be one of 'admin'"),
+    "an unknown policy": (
+        changed('policy = "admin"', 'policy = "root"'),
+        f"{USER}.policy",
+        "must be 'admin', 'operator', 'viewer'",
+    ),
     "a user key that cannot be signed": (changed('"admin-key"', '"a/b"'), f"{USER}.access_key", "letters, digits"),
     "a role name that no ARN can hold": (changed('name = "batch"', 'name = "a/b"'), f"{ROLE}.name", "is not a name"),
     "a role with an unknown store": (changed('stores = ["main"]', 'stores = ["mian"]'), f"{ROLE}.stores[0]", "known: main"),
@@ -255,7 +259,7 @@ BAD = {
         f"{ROLE}.keys.main.assume_role_arn",
         "not usable in this version",
     ),
-    "a policy document": (changed('policy = "admin"', 'policy = "./p.json"'), f"{USER}.policy", "not usable in this version"),
+    "no policy document": (changed('policy = "admin"', 'policy = "./p.json"'), f"{USER}.policy", "p.json: No such file"),
     "a probe on the target": (changed("default = true", 'probe = "target"'), "stores.main.probe", "not usable in this version"),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from haulier.api.auth import Authenticator, allowed
+from haulier.api.auth import Authenticator
 from haulier.api.http import HaulierHttpProtocol
 from haulier.api.server import create_app
 from haulier.audit import AuditLog
@@ -22,6 +22,8 @@ from haulier.core.directory import Directory
 from haulier.core.job import Job
 from haulier.core.lifecycle import JobEvent as E
 from haulier.core.placement import Resolver, Store
+from haulier.core.policy import Policies
+from haulier.core.policy.rights import Rights
 from haulier.core.ports import JobMoved, ListQuery
 from haulier.jobstore import SqlJobStore
 from haulier.service import Service
@@ -179,7 +181,7 @@ def new_service(folder: Path, clock: SettableClock) -> tuple[Service, SqlJobStor
     """A service over a job store in the folder; to be closed."""
     jobstore = SqlJobStore.open(folder / "haulier.db", clock)
     resolver = Resolver([Store(name="main", endpoint="http://127.0.0.1:1", default=True)])
-    return Service(jobstore, resolver, clock, may=allowed, secret=b"s" * 32, unfinished_jobs_max=1000), jobstore
+    return Service(jobstore, resolver, clock, rights=Rights(Policies()), secret=b"s" * 32, unfinished_jobs_max=1000), jobstore
 
 
 @contextlib.contextmanager

@@ -14,10 +14,11 @@ import structlog
 
 from haulier.api.auth import Authenticator, RawRequest
 from haulier.core.accounts import Caller
+from haulier.core.calls import Call
 from haulier.core.errors import AccessRefused, InvalidRequest, RequestError, Unavailable
 from haulier.core.job import Job
 from haulier.core.ports import Audit
-from haulier.service import Call, Service
+from haulier.service import Service
 
 _log: Final = structlog.get_logger()
 
@@ -173,7 +174,7 @@ class Wire(ABC):
         try:
             seen.caller = self.authenticate(request)
             seen.route, seen.job_id = self._route(request)
-            self.service.authorise(seen.caller, seen.route.call)
+            self.service.admit(seen.caller, seen.route.call)
             if seen.job_id:
                 self.check_job_id(seen.job_id)
             if seen.route.changes:

@@ -79,7 +79,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     name: str
     policy: str
-    """`admin`, `operator` or `viewer`."""
+    """The name of a policy: `admin`, `operator`, `viewer`, or that of a document (`core.policy.Policies`)."""
     keys: tuple[Key, ...] = ()
     """Those that are in force or were until they expired."""
     disabled: bool = False
@@ -152,3 +152,7 @@ class Caller(msgspec.Struct, frozen=True):
     region: str
     key: Key | None = None
     """What it was verified by; None where the caller is no client (a test, the server itself)."""
+    peer: str = ""
+    """The address the request came from; empty where there is none."""
+    secure: bool = False
+    """Whether the request came over TLS."""

@@ -91,6 +91,33 @@ def cos_role_arn(account: Account, name: str) -> str:
     return f"qcs::cam::uin/{account.cos_uin}:roleName/{name}"
 
 
+def role_names(account: Account, name: str) -> tuple[str, ...]:
+    """The role under every name that it has: one for each identity of the account. A path in a name that was sent is no part of
+    it, for roles have none here."""
+    return (
+        *((s3_role_arn(account, name),) if account.aws_account_id is not None else ()),
+        *((cos_role_arn(account, name),) if account.cos_uin is not None else ()),
+    )
+
+
+def s3_user_arn(account: Account, name: str) -> str:
+    """The user as AWS spells it."""
+    return f"arn:aws:iam::{account.aws_account_id}:user/{name}"
+
+
+def job_names(account: Account, region: str, job_id: str) -> tuple[str, ...]:
+    """The job under every name that policies can know it by: one for each identity of the account."""
+    return (
+        *((s3_job_arn(account, region, job_id),) if account.aws_account_id is not None else ()),
+        *((cos_job_name(account, region, job_id),) if account.cos_appid is not None else ()),
+    )
+
+
+def cos_job_name(account: Account, region: str, job_id: str) -> str:
+    """`qcs::cos:{region}:uid/{APPID}:job/{id}`: ours, for COS gives jobs no resource name."""
+    return f"qcs::cos:{region}:uid/{account.cos_appid}:job/{job_id}"
+
+
 def s3_job_arn(account: Account, region: str, job_id: str) -> str:
     """`arn:aws:s3:{region}:{account}:job/{id}`."""
     return f"arn:aws:s3:{region}:{account.aws_account_id}:job/{job_id}"

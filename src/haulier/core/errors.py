@@ -29,6 +29,15 @@ class AuditBroken(HaulierError):
     """The audit log is not what was written, so nothing may be added to it."""
 
 
+class PolicyError(HaulierError):
+    """A policy document cannot be used; `path` names the offending element (`Statement[1].Condition.Bool`)."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
 class DataDirectoryBusy(HaulierError):
     """Another server holds the data directory."""
 

@@ -9,17 +9,20 @@ import msgspec
 
 from haulier.core.accounts import Credentials
 from haulier.core.directory import Directory
-from haulier.core.errors import JobFailure
 from haulier.core.job import Job
+from haulier.core.policy.rights import Rights
 from haulier.engine.frames import JobBrief
 
 
 class Briefs:
     """Makes briefs from the directory's roles and the stores' own keys."""
 
-    def __init__(self, directory: Directory, store_keys: Mapping[str, Credentials], *, tasks_max: int = 0) -> None:
+    def __init__(
+        self, directory: Directory, store_keys: Mapping[str, Credentials], rights: Rights, *, tasks_max: int = 0
+    ) -> None:
         """`tasks_max`: tasks per job at most; 0 = no limit."""
         self._directory = directory
+        self._rights = rights
         self.reload(store_keys, tasks_max=tasks_max)
 
     def reload(self, store_keys: Mapping[str, Credentials], *, tasks_max: int = 0) -> None:
@@ -29,15 +32,7 @@ class Briefs:
 
     def brief(self, job: Job) -> JobBrief:
         """Raises JobFailure `RoleNotAllowed` when the account or role is gone, or its creator may not pass it any longer."""
-        account = self._directory.account(job.account)
-        role = account.role(job.role) if account is not None else None
-        if account is None or role is None:
-            raise JobFailure("RoleNotAllowed", f"role {job.role!r} of account {job.account!r} is no longer defined")
-        creator = account.user(job.created_by)
-        if job.created_by not in role.users or creator is None:
-            raise JobFailure("RoleNotAllowed", f"user {job.created_by!r} may no longer pass role {job.role!r}")
-        if creator.disabled:
-            raise JobFailure("RoleNotAllowed", f"user {job.created_by!r}, who created the job, is disabled")
+        role = self._rights.running_role(self._directory.account(job.account), job)
         access = {name: keys for name in role.stores if (keys := self._keys(role.keys, role.use_store_keys, name)) is not None}
         return JobBrief(
             id=job.id,

@@ -16,7 +16,9 @@ import msgspec
 from haulier.core.accounts import Account, Credentials, Key, Role, User
 from haulier.core.errors import SettingsError
 from haulier.core.placement import Resolver, Store
+from haulier.core.policy import Policy
 from haulier.settings.checks import check_account, check_accounts, check_compat, check_engine, check_server, check_store
+from haulier.settings.policies import read_policies
 from haulier.settings.reader import Origin, Secret, read
 from haulier.settings.tables import (
     AccountSettings,
@@ -39,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     compat: CompatSettings
     stores: Mapping[str, StoreSettings]
     accounts: Mapping[str, AccountSettings]
+    policies: Mapping[str, Policy]
+    """Policy documents by what users of the settings call them: the path, as written."""
     origins: Mapping[str, Origin]
     warnings: tuple[str, ...]
     """What the operator should be told at start."""
@@ -80,6 +84,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         compat=document.compat,
         stores=document.stores,
         accounts=document.accounts,
+        policies=read_policies(document.accounts, path.absolute().parent),
         origins=origins,
         warnings=tuple(_warnings(path, document, origins)),
     )

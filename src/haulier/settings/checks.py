@@ -9,6 +9,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from haulier.core.errors import SettingsError
+from haulier.core.policy import BUILT_IN
+from haulier.settings.policies import names_document
 from haulier.settings.reader import not_usable
 from haulier.settings.tables import (
     AccountSettings,
@@ -30,7 +32,6 @@ _WORD: Final = re.compile(r"[!-~]{1,4096}")
 # A key id of a caller stands in the credential scope of SigV4 and in a list of k=v&… in q-sign.
 _CALLER_KEY: Final = re.compile(r"[A-Za-z0-9._+=@:-]{1,128}")
 _PRINCIPAL: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
-_POLICIES: Final = ("admin", "operator", "viewer")
 
 
 def check_server(server: ServerSettings) -> None:
@@ -136,11 +137,9 @@ def _check_user(path: str, user: UserSettings) -> None:
     if not _CALLER_KEY.fullmatch(user.access_key):
         raise SettingsError(f"{path}.access_key", "must be up to 128 letters, digits and ._+=@:-")
     _check_keys(path, user.access_key, user.secret_key)
-    if user.policy in _POLICIES:
-        return
-    if "/" in user.policy or user.policy.endswith(".json"):
-        raise not_usable(f"{path}.policy", 'policy documents are not read; write "admin", "operator" or "viewer"')
-    raise SettingsError(f"{path}.policy", f"must be one of {', '.join(map(repr, _POLICIES))}, not {user.policy[:60]!r}")
+    if user.policy not in BUILT_IN and not names_document(user.policy):
+        known = ", ".join(map(repr, BUILT_IN))
+        raise SettingsError(f"{path}.policy", f"must be {known}, or the path of a .json file, not {user.policy[:60]!r}")
 
 
 def _check_role(path: str, role: RoleSettings, stores: Collection[str], keyed: Collection[str]) -> None:

@@ -91,7 +91,7 @@ class UserSettings(msgspec.Struct, frozen=True, kw_only=True):
     access_key: str
     secret_key: Secret
     policy: str
-    """`admin`, `operator` or `viewer`."""
+    """`admin`, `operator`, `viewer`, or the path of a JSON document, from the file's folder on."""
 
 
 class RoleKeys(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Who signed the request: SigV4, COS q-sign, and what the caller may do.
+"""Who signed the request: SigV4 and COS q-sign.
 
 `Authenticator` is the only way to a `Caller`. An unknown form of authentication is refused: there is no branch that lets a
 request through unverified.
@@ -8,7 +8,6 @@ import re
 from typing import Final
 
 from haulier.api.auth import qsign, sigv4
-from haulier.api.auth.policy import allowed
 from haulier.api.auth.qsign import HttpPolicy
 from haulier.api.auth.request import RawRequest, Verified
 from haulier.core.accounts import Caller, Identity
@@ -17,7 +16,7 @@ from haulier.core.errors import AccessRefused, InvalidField
 from haulier.core.job import Dialect
 from haulier.core.ports import Clock
 
-__all__ = ["Authenticator", "HttpPolicy", "RawRequest", "Verified", "allowed"]
+__all__ = ["Authenticator", "HttpPolicy", "RawRequest", "Verified"]
 
 COS_SIGNATURE_SECONDS_MAX: Final = 86_400
 _ACCOUNT_HOST: Final = re.compile(rb"([0-9]{12})\.")
@@ -55,7 +54,7 @@ class Authenticator:
         prefix = _ACCOUNT_HOST.match(request.needed(b"host"))
         if prefix is not None and prefix[1] != named:
             raise AccessRefused("The account in the host name is not the one in x-amz-account-id.")
-        return self._caller(verified.identity, "s3control", verified.region)
+        return self._caller(request, verified.identity, "s3control", verified.region)
 
     def authenticate_cos(self, request: RawRequest) -> Caller:
         """The caller of a request to the COS wire.
@@ -78,8 +77,8 @@ class Authenticator:
         host = qsign.CONTROL_HOST.match(request.needed(b"host"))
         if host is not None and (account.cos_uin is None or host[1] != account.cos_uin.encode("utf-8")):
             raise AccessRefused("The UIN in the host name is not the caller's account.")
-        return self._caller(verified.identity, "cos", verified.region or self.default_region)
+        return self._caller(request, verified.identity, "cos", verified.region or self.default_region)
 
-    def _caller(self, identity: Identity, dialect: Dialect, region: str) -> Caller:
+    def _caller(self, request: RawRequest, identity: Identity, dialect: Dialect, region: str) -> Caller:
         self._directory.note_use(identity.key.id, self._clock.now_ms())
-        return Caller(identity.account, identity.user, dialect, region, identity.key)
+        return Caller(identity.account, identity.user, dialect, region, identity.key, request.peer, request.secure)

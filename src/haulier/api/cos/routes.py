@@ -12,8 +12,8 @@ from haulier.api.cos.errors import ERRORS
 from haulier.api.restxml import Model, document
 from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, UnknownPath, Wire, WireError, noted_job
 from haulier.core.accounts import Caller
+from haulier.core.calls import Call
 from haulier.core.errors import InvalidField, InvalidRequest
-from haulier.service import Call
 
 
 class CosWire(Wire):

@@ -13,8 +13,8 @@ from haulier.api.s3control import mapping
 from haulier.api.s3control.errors import ERRORS
 from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, UnknownPath, Wire, WireError, noted_job
 from haulier.core.accounts import Caller
+from haulier.core.calls import Call
 from haulier.core.errors import InvalidField, InvalidRequest
-from haulier.service import Call
 
 ROOT: Final = "/v20180820/"
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{5,36}")
