@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from haulier.core import arns
-from haulier.core.accounts import Caller, Role
+from haulier.core.accounts import Caller
 from haulier.core.calls import Call
 from haulier.core.errors import (
     IllegalTransition,
@@ -212,12 +212,12 @@ class Service:
         the call but the job later, as with AWS. Raises AccessRefused, InvalidField, TokenReused, TooManyJobs, TooManyTags.
         """
         job = self._new_job(caller, request)
-        role = self._rights.check_run(caller, job, job.created_ms)
+        self._rights.check_run(caller, job, job.created_ms)
         _check_tag_count(request.tags)
         earlier = self._jobstore.by_token(caller.account.name, request.token)
         if earlier is not None:
             return _repeated(earlier, request)
-        job = msgspec.structs.replace(job, placements=self._placements(role, request.buckets))
+        job = msgspec.structs.replace(job, placements=self._placements(request.buckets))
         try:
             self._jobstore.create(job, unfinished_max=self._unfinished_jobs_max)
         except TokenReused:
@@ -252,14 +252,14 @@ class Service:
             created_ms=now_ms,
         )
 
-    def _placements(self, role: Role, buckets: Mapping[str, str | None]) -> tuple[Placement, ...]:
-        found: list[Placement] = []
-        for bucket, region in buckets.items():
-            try:
-                found.append(Placement(bucket, self._resolver.permitted(role, bucket, region).name))
-            except JobFailure:
-                continue  # asked again, and told to the user, when the job is prepared
-        return tuple(found)
+    def _placements(self, buckets: Mapping[str, str | None]) -> tuple[Placement, ...]:
+        return tuple(Placement(bucket, self._store_of(bucket, region), region) for bucket, region in buckets.items())
+
+    def _store_of(self, bucket: str, region: str | None) -> str:
+        try:
+            return self._resolver.resolve(bucket, region).name
+        except JobFailure:
+            return ""  # asked again, and told to the user, when the job is prepared
 
     def describe(self, caller: Caller, job_id: str) -> Job:
         """The job. Raises JobNotFound, also for a job of another account."""

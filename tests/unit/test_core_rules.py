@@ -1,3 +1,5 @@
+import fnmatch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +8,8 @@ from haulier.core import arns
 from haulier.core.accounts import Account, Credentials, Key, Role, User
 from haulier.core.chunk import CHUNK_ROWS_MAX, CHUNK_ROWS_MIN, FIRST_HORIZON, chunk_rows, next_horizon
 from haulier.core.errors import AccessRefused, InvalidField, JobFailure, SettingsError
-from haulier.core.placement import Resolver, Store
+from haulier.core.job import Placement
+from haulier.core.placement import Resolver, Store, overlap
 
 ACCOUNT = Account(name="acme", aws_account_id="123456789012", cos_uin="100000000001", cos_appid="1250000000")
 
@@ -121,10 +124,38 @@ def test_a_bucket_is_resolved_by_name_then_glob_then_region_then_default():
     assert resolver.resolve("other", "us").name == "main"
 
 
-def test_a_bucket_that_two_stores_claim_in_one_rank_belongs_to_none():
-    resolver = Resolver([store("a", buckets=("lo*",)), store("b", buckets=("log*",))])
+def test_stores_of_one_region_that_name_their_buckets_get_none_by_region():
+    resolver = Resolver([store("a", buckets=("x",), regions=("eu",)), store("b", buckets=("y",), regions=("eu",))])
+    assert resolver.resolve("y", "eu").name == "b"
     with pytest.raises(JobFailure, match="matches the stores 'a' and 'b'"):
-        resolver.resolve("logs")
+        resolver.resolve("logs", "eu")
+
+
+GLOBS = st.text("ab-*?", min_size=1, max_size=6) | st.sampled_from(["[a-b]*", "[!a]b", "a[b", "*[ab]"])
+
+
+@given(GLOBS, GLOBS, st.text("ab-", min_size=1, max_size=6))
+def test_patterns_overlap_if_one_bucket_can_match_both(one, other, bucket):
+    if fnmatch.fnmatchcase(bucket, one) and fnmatch.fnmatchcase(bucket, other):
+        assert overlap(one, other)
+    assert overlap(one, other) == overlap(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("*", "photos-*", True),
+        ("a*", "*b", True),
+        ("a*", "b*", False),
+        ("log?", "logs-*", False),
+        ("[ab]x", "[bc]x", True),
+        ("[ab]x", "[!ab]x", False),
+        ("a*c", "a?c", True),
+        ("a[", "a[", False),  # no bucket has a bracket in its name
+    ],
+)
+def test_which_patterns_overlap(one, other, both):
+    assert overlap(one, other) is both
 
 
 def test_a_bucket_that_nobody_claims_is_unknown():
@@ -137,6 +168,7 @@ def test_a_bucket_that_nobody_claims_is_unknown():
     "stores",
     [
         [store("a", buckets=("x",)), store("b", buckets=("x",))],
+        [store("a", buckets=("*",)), store("b", buckets=("photos-*",))],
         [store("a", regions=("eu",)), store("b", regions=("eu",))],
         [store("a", default=True), store("b", default=True)],
     ],
@@ -151,7 +183,34 @@ def test_a_role_without_stores_or_buckets_allows_nothing():
     assert not Role(account="acme", name="r", stores=("main",)).allows("main", "logs")
     assert Role(account="acme", name="r", stores=("main",), buckets=("lo*",)).allows("main", "logs")
     with pytest.raises(JobFailure) as caught:
-        Resolver([store("main", default=True)]).permitted(Role(account="acme", name="r", buckets=("*",)), "logs")
+        Resolver([store("main", default=True)]).placed(Role(account="acme", name="r", buckets=("*",)), "logs", (), writes=False)
+    assert caught.value.code == "RoleNotAllowed"
+
+
+ROLE = Role(account="acme", name="r", stores=("main", "other"), buckets=("*",))
+
+
+def test_a_bucket_stays_where_it_was_found_whatever_the_settings_say_later():
+    later = Resolver([store("main", default=True), store("other", buckets=("logs",))])
+    assert later.placed(ROLE, "logs", (), writes=False).name == "other"
+    assert later.placed(ROLE, "logs", (Placement("logs", "main"),), writes=False).name == "main"
+    with pytest.raises(JobFailure, match="'gone', where bucket 'logs' was found, is no longer") as caught:
+        later.placed(ROLE, "logs", (Placement("logs", "gone"),), writes=False)
+    assert caught.value.code == "UnknownBucket"
+
+
+def test_a_bucket_that_nothing_answered_for_at_creation_is_asked_for_again_with_its_region():
+    resolver = Resolver([store("main", regions=("eu",))])
+    assert resolver.placed(ROLE, "logs", (Placement("logs", "", "eu"),), writes=False).name == "main"
+    with pytest.raises(JobFailure, match="no store in the settings answers for bucket 'logs'"):
+        resolver.placed(ROLE, "logs", (Placement("logs", "", "us"),), writes=False)
+
+
+def test_a_read_only_store_is_read_and_never_written():
+    resolver = Resolver([store("main", default=True, read_only=True)])
+    assert resolver.placed(ROLE, "logs", (Placement("logs", "main"),), writes=False).name == "main"
+    with pytest.raises(JobFailure, match="'main' is read-only") as caught:
+        resolver.placed(ROLE, "logs", (Placement("logs", "main"),), writes=True)
     assert caught.value.code == "RoleNotAllowed"
 
 

@@ -137,7 +137,11 @@ def test_a_job_is_stored_as_asked_and_its_buckets_are_placed(kit: Kit) -> None:
     assert (job.account, job.created_by, job.role, job.status, job.created_ms) == ("acme", "admin", "batch", "New", NOW)
     assert (job.description, job.tags, job.priority, job.confirmation_required) == ("why", {"team": "a"}, 1, True)
     # What the role may not touch is no error now: the job will fail, as with AWS.
-    assert job.placements == (Placement("lists", "main"), Placement("data-1", "main"))
+    assert job.placements == (
+        Placement("lists", "main"),
+        Placement("data-1", "main", "us-east-1"),
+        Placement("forbidden", "main"),
+    )
 
 
 def test_the_same_request_twice_is_one_job_on_s3_and_an_error_on_cos(kit: Kit) -> None:

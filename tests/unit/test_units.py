@@ -42,11 +42,11 @@ class Room:
 
     # engine.connections.Connections, as far as units use it
 
-    def place(self, brief, bucket):
-        return Resolver(tuple(self.settings.values())).permitted(brief.role, bucket)
+    def place(self, brief, bucket, *, writes):
+        return Resolver(tuple(self.settings.values())).placed(brief.role, bucket, brief.placements, writes=writes)
 
-    def store(self, brief, bucket):
-        self.place(brief, bucket)
+    def store(self, brief, bucket, *, writes):
+        self.place(brief, bucket, writes=writes)
         return self.objects
 
     def named(self, name):
@@ -124,6 +124,7 @@ def test_a_manifest_is_staged_with_its_total_and_the_stores_of_its_rows(room):
     assert [(chunk.index, chunk.first_row, chunk.rows) for chunk in chunks] == [(0, 0, 500), (1, 500, 500), (2, 1000, 200)]
     assert room.events[-1].total == 1_200
     assert room.events[-1].row_stores == ("main",)
+    assert room.events[-1].placements == (Placement("photos", "main"),)
     table = files.decode_chunk(room.spool.read(chunks[1].name))
     assert table.column("key").to_pylist()[0] == b"k/500"
 
@@ -172,8 +173,18 @@ def test_a_read_only_store_is_not_written(room):
 @pytest.mark.parametrize("row", ["lists,m.csv", "lists,r/job-job-1/results/x.csv", "scratch,haulier-probe/x"])
 @pytest.mark.parametrize("operation", [Delete(), PutTagging(tags={"a": "b"})])
 def test_what_haulier_itself_needs_is_not_touched(room, row, operation):
-    with pytest.raises(JobFailure, match="row 1 ") as caught:
+    with pytest.raises(JobFailure, match="row 2 ") as caught:
         room.prepare(a_brief(room, f"photos,a\n{row}\n", operation))
+    assert caught.value.code == "ProtectedObject"
+
+
+@pytest.mark.parametrize("named", ["with%20blank.csv", "with blank.csv"])
+def test_a_cos_manifest_is_not_touched_under_any_key_that_its_arn_may_mean(room, named):
+    brief = a_brief(room, "lists,with%20blank.csv\n", Delete(), dialect="cos")
+    etag = room.put("lists", "with blank.csv", b"lists,with%20blank.csv\n")
+    brief = with_manifest(brief, location=ObjectName("lists", named), etag=etag, format="COSBatchOperations_CSV_V1")
+    with pytest.raises(JobFailure) as caught:
+        room.prepare(brief)
     assert caught.value.code == "ProtectedObject"
 
 

@@ -56,10 +56,14 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """Which store answers for a bucket: found at creation, frozen in the job (decisions §1)."""
+    """Which store answers for a bucket: found once, then frozen in the job (decisions §1). Of the buckets that the request names
+    it is found at creation, of those that only rows name while the job is prepared."""
 
     bucket: str
     store: str
+    """Empty where nothing answered at creation: asked again while preparing, which fails with the reason."""
+    region: str | None = None
+    """Of the resource name that named the bucket; rows name none."""
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -128,5 +132,5 @@ class Job(msgspec.Struct, kw_only=True):
         return self.succeeded + self.failed
 
     def placement(self, bucket: str) -> str | None:
-        """The store that answers for the bucket, if it was resolved at creation."""
+        """The store that answers for the bucket, as far as that was found."""
         return next((placement.store for placement in self.placements if placement.bucket == bucket), None)

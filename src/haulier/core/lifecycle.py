@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from haulier.core.errors import IllegalTransition
-from haulier.core.job import Failure, Job
+from haulier.core.job import Failure, Job, Placement
 
 
 class JobStatus(StrEnum):
@@ -121,6 +121,7 @@ def advance(
     failure: Failure | None = None,
     paused_by: str | None = None,
     row_stores: tuple[str, ...] | None = None,
+    placements: tuple[Placement, ...] = (),
 ) -> Job:
     """The job after the event, with the dates and timers that go with the change.
 
@@ -147,8 +148,15 @@ def advance(
         changed.total = total
     if row_stores is not None:
         changed.row_stores = row_stores
+    changed.placements = _with(job.placements, placements)
     if reason is not None:
         changed.status_reason = reason
     if failure is not None and job.failure is None:
         changed.failure = failure
     return changed
+
+
+def _with(known: tuple[Placement, ...], found: tuple[Placement, ...]) -> tuple[Placement, ...]:
+    """Both, and of a bucket that both have what was found last."""
+    buckets = {placement.bucket for placement in found}
+    return (*(placement for placement in known if placement.bucket not in buckets), *found)

@@ -14,7 +14,7 @@ from haulier.core.acl import Acl
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.effects import Effect, HashedFile
 from haulier.core.history import Happening, RecordedEvent
-from haulier.core.job import Failure, Job
+from haulier.core.job import Failure, Job, Placement
 from haulier.core.lifecycle import JobEvent
 from haulier.core.task import Outcome, Task
 
@@ -111,6 +111,8 @@ class JobMoved(msgspec.Struct, frozen=True, tag=True):
     failure: Failure | None = None
     paused_by: str | None = None
     row_stores: tuple[str, ...] | None = None
+    placements: tuple[Placement, ...] = ()
+    """Where buckets lie that were found only now; they replace what the job has for the same buckets."""
     was: str | None = None
     """The status from which the caller moves it: in any other the entry changes nothing, so repeating it is safe. None = any."""
 

@@ -42,26 +42,13 @@ class Connections:
         self._lanes: dict[tuple[str, str, str, str], StoreLane] = {}
         self._credentials: dict[tuple[str, str, str, str], object] = {}
 
-    def place(self, brief: JobBrief, bucket: str) -> Store:
-        """The store for the bucket: as frozen in the job, else by the rules. Raises JobFailure `UnknownBucket` or
-        `RoleNotAllowed`."""
-        frozen = next((placement.store for placement in brief.placements if placement.bucket == bucket), None)
-        if frozen is None:
-            return self._resolver.permitted(brief.role, bucket)
-        store = self._resolver.stores.get(frozen)
-        if store is None:
-            raise JobFailure(
-                "UnknownBucket", f"store {frozen!r}, where bucket {bucket!r} was found, is no longer in the settings"
-            )
-        if not brief.role.allows(store.name, bucket):
-            raise JobFailure(
-                "RoleNotAllowed", f"role {brief.role.name!r} may not touch bucket {bucket!r} on store {store.name!r}"
-            )
-        return store
+    def place(self, brief: JobBrief, bucket: str, *, writes: bool) -> Store:
+        """The store for the bucket. Raises JobFailure as `Resolver.placed`."""
+        return self._resolver.placed(brief.role, bucket, brief.placements, writes=writes)
 
-    def lane(self, brief: JobBrief, bucket: str) -> StoreLane:
+    def lane(self, brief: JobBrief, bucket: str, *, writes: bool) -> StoreLane:
         """The lane for the bucket. Raises JobFailure as `place`, or `RoleNotAllowed` when the role has no keys there."""
-        return self._lane(brief, self.place(brief, bucket), bucket)
+        return self._lane(brief, self.place(brief, bucket, writes=writes), bucket)
 
     def named(self, name: str) -> Store:
         """The store of that name in the settings. Raises JobFailure `UnknownBucket`."""
@@ -97,9 +84,9 @@ class Connections:
                 self._credentials[key] = credentials
             return lane
 
-    def store(self, brief: JobBrief, bucket: str) -> ObjectStore:
+    def store(self, brief: JobBrief, bucket: str, *, writes: bool) -> ObjectStore:
         """The store for the bucket."""
-        return self.lane(brief, bucket).store
+        return self.lane(brief, bucket, writes=writes).store
 
 
 def _share(store: Store, runners: int) -> Store:

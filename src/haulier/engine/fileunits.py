@@ -102,7 +102,7 @@ class FileUnits:
             due = run.job.confirmation_required and not run.job.confirmation_given
             run.loaded = False
             moved = JobEvent.CONFIRMATION_DUE if due else JobEvent.PREPARED
-            self._progress.move(run, moved, total=event.total, row_stores=event.row_stores)
+            self._progress.move(run, moved, total=event.total, row_stores=event.row_stores, placements=event.placements)
         elif isinstance(event, frames.Probed):
             self._probed(run, event)
         elif isinstance(event, frames.Delivered):

@@ -45,7 +45,7 @@ def write_report(
             written.add(chunk_table, outcomes)
         parts = written.finish()
         try:
-            store = connections.store(brief, report.bucket)
+            store = connections.store(brief, report.bucket, writes=True)
             for part in parts:
                 _deliver(store, report.bucket, part.key, part.path, part.md5, wait)
             keys = report_keys(brief)

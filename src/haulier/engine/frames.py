@@ -134,6 +134,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     total: int
     row_stores: tuple[str, ...]
     """Names of the stores that the rows are on."""
+    placements: tuple[Placement, ...] = ()
+    """Where the buckets lie that were found while preparing."""
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True, tag=True):

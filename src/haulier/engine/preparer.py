@@ -17,6 +17,7 @@ from haulier import operations
 from haulier.core.chunk import Chunk
 from haulier.core.effects import Effect
 from haulier.core.errors import JobFailure, StoreError
+from haulier.core.job import Placement
 from haulier.core.ports import ObjectPart, ObjectStore, Operation, Spool
 from haulier.engine.conflicts import TargetCheck
 from haulier.engine.connections import Connections
@@ -56,14 +57,14 @@ def prepare(
             total += piece.rows
         check.finish()
     _try_report_place(brief, connections, wait)
-    put(Prepared(attempt=unit.attempt, job=brief.id, total=total, row_stores=guard.row_stores))
+    put(Prepared(attempt=unit.attempt, job=brief.id, total=total, row_stores=guard.row_stores, placements=guard.placements))
 
 
 def _blocks(brief: JobBrief, connections: Connections, wait: Await) -> Iterator[bytes]:
     """The manifest's bytes, range by range; raises JobFailure with the codes of cos-batch.md §4.5."""
     location = brief.manifest.location
     try:
-        store = connections.store(brief, location.bucket)
+        store = connections.store(brief, location.bucket, writes=False)
         version = location.version.encode() if location.version else None
         yield from _ranges(store, location.bucket, _existing_key(brief, store, wait), version, brief.manifest.etag, wait)
     except StoreError as error:
@@ -72,14 +73,20 @@ def _blocks(brief: JobBrief, connections: Connections, wait: Await) -> Iterator[
 
 def _existing_key(brief: JobBrief, store: ObjectStore, wait: Await) -> bytes:
     """COS does not say whether the key in an ARN is URL-encoded: taken literally, and decoded if no such object exists."""
-    key = brief.manifest.location.key.encode()
-    if brief.dialect == "cos" and b"%" in key:
+    literal, *decoded = _possible_keys(brief)
+    if decoded:
         try:
-            wait(store.head_object(brief.manifest.location.bucket, key))
+            wait(store.head_object(brief.manifest.location.bucket, literal))
         except StoreError as error:
             if error.status == 404:
-                return unquote_to_bytes(key)
-    return key
+                return decoded[0]
+    return literal
+
+
+def _possible_keys(brief: JobBrief) -> tuple[bytes, ...]:
+    """The keys that the manifest may lie under, the likeliest first."""
+    key = brief.manifest.location.key.encode()
+    return (key, unquote_to_bytes(key)) if brief.dialect == "cos" and b"%" in key else (key,)
 
 
 def _ranges(store: ObjectStore, bucket: str, key: bytes, version: bytes | None, etag: str, wait: Await) -> Iterator[bytes]:
@@ -120,7 +127,7 @@ class _RowGuard:
         self._connections = connections
         self._placed: dict[str, str] = {}
         location, report = brief.manifest.location, brief.report
-        self._protected: list[_Protected] = [(location.bucket, location.key.encode(), False)]
+        self._protected: list[_Protected] = [(location.bucket, key, False) for key in _possible_keys(brief)]
         self._protected += [(bucket, SCRATCH_PREFIX, True) for bucket in connections.scratch_buckets]
         if report.enabled:
             self._protected.append((report.bucket, report_folder(report.prefix, brief.id).encode(), True))
@@ -132,11 +139,13 @@ class _RowGuard:
     def _place(self, bucket: str) -> str:
         store = self._placed.get(bucket)
         if store is None:
-            found = self._connections.place(self._brief, bucket)
-            if found.read_only:
-                raise JobFailure("RoleNotAllowed", f"store {found.name!r} is read-only in the settings")
-            store = self._placed[bucket] = found.name
+            store = self._placed[bucket] = self._connections.place(self._brief, bucket, writes=True).name
         return store
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """Where the buckets lie of the rows and the operation."""
+        return tuple(Placement(bucket, store) for bucket, store in self._placed.items())
 
     @property
     def row_stores(self) -> tuple[str, ...]:
@@ -191,7 +200,7 @@ def _protected(row: int, key: bytes) -> JobFailure:
     name = key.decode(errors="replace")
     return JobFailure(
         "ProtectedObject",
-        f"row {row} of the manifest would change {name!r}, which haulier itself needs (manifest, report, scratch)",
+        f"row {row + 1} of the manifest would change {name!r}, which haulier itself needs (manifest, report, scratch)",
     )
 
 
@@ -201,13 +210,8 @@ def _try_report_place(brief: JobBrief, connections: Connections, wait: Await) ->
     if not report.enabled:
         return
     key = (report_folder(report.prefix, brief.id) + "write-test").encode()
-    place = connections.place(brief, report.bucket)
-    if place.read_only:
-        raise JobFailure(
-            "ReportDeliveryFailed", f"store {place.name!r}, where the report should go, is read-only in the settings"
-        )
     try:
-        store = connections.store(brief, report.bucket)
+        store = connections.store(brief, report.bucket, writes=True)
         wait(store.put_object(report.bucket, key, b"haulier tests that it may write the report here\n"))
         wait(store.delete_object(report.bucket, key))
     except StoreError as error:

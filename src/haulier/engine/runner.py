@@ -274,12 +274,15 @@ class Runner:
             for segment in unit.segments
             for row in files.decode_outcomes(self._spool.read(segment.name)).column("row").to_pylist()
         ]
-        lanes = {bucket: self._connections.lane(brief, bucket) for bucket in set(rows.buckets)}
+        operation = operations.load(brief.operation)
+        for target in operation.buckets():
+            self._connections.place(brief, target, writes=True)
+        lanes = {bucket: self._connections.lane(brief, bucket, writes=True) for bucket in set(rows.buckets)}
         run = ChunkRun(
             unit,
             rows,
             done,
-            operations.load(brief.operation),
+            operation,
             lanes,
             driver=self._driver,
             writer=self._writer,

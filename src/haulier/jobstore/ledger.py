@@ -210,6 +210,7 @@ class Ledger:
                 failure=entry.failure,
                 paused_by=entry.paused_by,
                 row_stores=entry.row_stores,
+                placements=entry.placements,
             )
         except IllegalTransition:
             return  # the user was faster; the caller looks at the job it gets back
