@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 FUZZ_INSTALLED := $(VENV)/.installed-fuzz
+AWSCLI := .tools/awscli/.installed
 UV := .tools/uv/bin/uv
 UV_VERSION := 0.13.9
 
@@ -42,10 +43,17 @@ $(FUZZ_INSTALLED): requirements/fuzz.txt $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
+# A judge of the S3 wire. It pins a botocore of its own, so it lives by itself; its tests are skipped where it is missing.
+$(AWSCLI): requirements/awscli.txt
+	@$(FIND_PYTHON); [ -x .tools/awscli/bin/python ] || "$$python" -m venv .tools/awscli
+	@echo "make: installing the AWS command line"
+	@.tools/awscli/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/awscli.txt
+	@touch $@
+
 demo: $(INSTALLED)  ## three real jobs on a real store, checked at the end; KEEP=1 leaves both running
 	@$(BIN)/haulier demo $(if $(filter-out 0,$(KEEP)),--keep)
 
-test: check  ## checks, then every test
+test: check $(AWSCLI)  ## checks, then every test
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(INSTALLED)  ## format, lint, types, direction of imports
@@ -72,12 +80,13 @@ fuzz: $(FUZZ_INSTALLED)  ## look for inputs that break a parser, SECONDS=60 on e
 	  echo "make: $$target"; $(BIN)/python tests/fuzz/run.py "$$target" $(or $(SECONDS),60) || exit 1; done
 
 lock: $(UV)  ## work out requirements/*.txt anew from pyproject.toml
-	@compile() { $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	@compile() { $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command "make lock" --upgrade "$$@"; }; \
-	compile --extra dev --output-file requirements/dev.txt; \
-	compile --output-file requirements/runtime.txt --constraint requirements/dev.txt; \
-	compile --extra demo --extra bench --output-file requirements/bench.txt --constraint requirements/dev.txt; \
-	compile --extra fuzz --output-file requirements/fuzz.txt --constraint requirements/dev.txt
+	compile pyproject.toml --extra dev --output-file requirements/dev.txt; \
+	compile pyproject.toml --output-file requirements/runtime.txt --constraint requirements/dev.txt; \
+	compile pyproject.toml --extra demo --extra bench --output-file requirements/bench.txt --constraint requirements/dev.txt; \
+	compile pyproject.toml --extra fuzz --output-file requirements/fuzz.txt --constraint requirements/dev.txt; \
+	compile requirements/awscli.in --output-file requirements/awscli.txt
 
 $(UV):
 	@$(FIND_PYTHON); "$$python" -m venv .tools/uv

@@ -9,15 +9,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {"runtime": (), "dev": ("dev",), "bench": ("demo", "bench")}
+EXTRAS = {"runtime": (), "dev": ("dev",), "bench": ("demo", "bench"), "fuzz": ("fuzz",)}
+ALONE = ("awscli",)
+"""Locks of programs that live in an environment of their own; what is wanted stands in a file beside them."""
 
 
 def names(requirements):
     return {re.match(r"[A-Za-z0-9._-]+", line)[0].lower().replace("_", "-").replace(".", "-") for line in requirements}
 
 
-def test_there_is_a_lock_for_use_for_development_and_for_benchmarks():
-    assert {lock.stem for lock in LOCKS} == set(EXTRAS)
+def test_there_is_a_lock_for_each_use():
+    assert {lock.stem for lock in LOCKS} == {*EXTRAS, *ALONE}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -31,9 +33,12 @@ def test_a_lock_pins_every_package_by_hash_and_holds_no_address(lock):
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_holds_what_the_project_asks_for(lock):
-    wanted = [*PROJECT["dependencies"]]
-    for extra in EXTRAS[lock.stem]:
-        wanted += PROJECT["optional-dependencies"][extra]
+    if lock.stem in ALONE:
+        wanted = lock.with_suffix(".in").read_text().splitlines()
+    else:
+        wanted = [*PROJECT["dependencies"]]
+        for extra in EXTRAS[lock.stem]:
+            wanted += PROJECT["optional-dependencies"][extra]
     locked = [line for line in lock.read_text().splitlines() if line and not line.startswith((" ", "#"))]
     assert names(wanted) <= names(locked)
 

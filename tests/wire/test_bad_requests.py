@@ -17,6 +17,7 @@ from haulier.testing.cosclient import CosAnswer, CosClient, authorization
 from wire.badrequests import Row, Table, table, written_out
 from wire.serving import AWS_ACCOUNT_ID, COS_APPID, Serving
 from wire.test_cos import a_body
+from wire.xmls import read_twice
 
 NAMESPACE = "http://awss3control.amazonaws.com/doc/2018-08-20/"
 S3_MANIFEST = (
@@ -65,7 +66,7 @@ def send_s3(served: Serving, method: str, target: str, body: bytes | str = b"", 
 
 def s3_refusal(answer: CosAnswer) -> tuple[int, str | None, str]:
     """Status, code and message, after seeing that the document is a whole one."""
-    root = answer.xml
+    root = read_twice(answer.body)
     assert root.tag == f"{{{NAMESPACE}}}ErrorResponse"
     found = {child.tag.partition("}")[2]: child.text for child in root.iter()}
     assert found["RequestId"] == answer.headers["x-amz-request-id"]
@@ -96,7 +97,7 @@ def send_row(served: Serving, dialect: str, table: Table, row: Row) -> CosAnswer
 
 def cos_refusal(answer: CosAnswer) -> tuple[int, str | None, str]:
     """Status, code and message, after seeing that the document is a whole one."""
-    root = answer.xml
+    root = read_twice(answer.body)
     assert [child.tag for child in root] == ["Code", "Message", "Resource", "RequestId", "TraceId"]
     assert root.tag == "Error"
     assert answer.text("RequestId") == answer.headers["x-cos-request-id"]

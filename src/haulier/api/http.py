@@ -28,7 +28,8 @@ from haulier.core.errors import DocumentTooLarge
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 HEADERS_MAX: Final = 100
-PROXIED_PREFIXES: Final = (b"/jobs", b"/v20180820")
+_PROXIED: Final = re.compile(rb"/jobs(?:[/?].*)?|(?:/[^?]*)?/v20180820(?:[/?].*)?", re.DOTALL)
+"""The two wires' paths, that of S3 also behind the base path of an endpoint URL."""
 
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _HOST: Final = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
@@ -199,7 +200,7 @@ class HaulierHttpProtocol(HttpToolsProtocol):
             self._refuse(403 if b"://" in self.url else 400, "The request's target must be a path.")
             return
         path = found[2] if found[2].startswith(b"/") else b"/" + found[2]
-        if not any(path.startswith((prefix + b"/", prefix + b"?")) or path == prefix for prefix in PROXIED_PREFIXES):
+        if not _PROXIED.fullmatch(path):
             self._refuse(403, "This server is no proxy.")
         if found[1].lower() != host.lower():
             self._refuse(400, "The request's target and its Host header name different hosts.")

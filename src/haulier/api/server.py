@@ -119,7 +119,7 @@ class _Wires:
         if path == b"/jobs" or path.startswith(b"/jobs/"):
             return self._cos
         names = {name for name, _ in scope["headers"]}
-        if path.startswith(S3_ROOT.encode()) or b"x-amz-account-id" in names:
+        if S3_ROOT.encode() in path or b"x-amz-account-id" in names:
             return self._s3
         return self._cos if b"x-cos-appid" in names else None
 

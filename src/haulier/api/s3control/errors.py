@@ -6,6 +6,7 @@ from haulier.api.wire import ErrorTable, UnknownPath, WireError, WrongMethod
 from haulier.core import errors as core
 
 _BAD_REQUEST: Final = WireError("BadRequestException", 400)
+_INVALID_REQUEST: Final = WireError("InvalidRequestException", 400)
 _ACCESS_DENIED: Final = WireError("AccessDenied", 403)
 
 ERRORS: Final = ErrorTable(
@@ -36,8 +37,8 @@ ERRORS: Final = ErrorTable(
         WrongMethod: WireError("MethodNotAllowed", 405),
     },
     {
-        ("ListJobs", core.InvalidField): WireError("InvalidRequestException", 400),
-        ("ListJobs", core.InvalidRequest): WireError("InvalidRequestException", 400),
+        ("ListJobs", core.InvalidField): _INVALID_REQUEST,  # ListJobs's model has no BadRequestException
+        ("ListJobs", core.InvalidRequest): _INVALID_REQUEST,
         ("CreateJob", core.TooManyTags): _BAD_REQUEST,  # CreateJob's model has no TooManyTagsException
         ("UpdateJobPriority", core.IllegalTransition): _BAD_REQUEST,  # nor UpdateJobPriority's a JobStatusException
     },

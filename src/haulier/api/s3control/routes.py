@@ -48,10 +48,15 @@ class S3ControlWire(Wire):
         }
 
     def parts(self, request: RawRequest) -> tuple[str, ...]:
-        """The raw path's parts; an escape in it stays what it is and so names nothing."""
-        if not request.path.startswith(ROOT):
+        """The raw path's parts behind the root; an escape in it stays what it is and so names nothing.
+
+        Whatever stands before the root is the base path of the client's endpoint URL (`http://host/base`, §1.1): it is signed
+        with the rest, and means nothing here.
+        """
+        _base, root, rest = request.path.partition(ROOT)
+        if not root:
             raise UnknownPath(request.path)
-        return tuple(request.path.removeprefix(ROOT).split("/"))
+        return tuple(rest.split("/"))
 
     def check_job_id(self, job_id: str) -> None:
         """The form that the model gives to every JobId."""
