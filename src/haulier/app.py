@@ -27,6 +27,7 @@ from haulier.core.policy.rights import Rights
 from haulier.core.ports import Clock
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
+from haulier.engine.grants import Grants
 from haulier.engine.joblife import JobLimits
 from haulier.engine.local import LocalEngine
 from haulier.engine.prober import Proofs
@@ -85,12 +86,14 @@ class _Parts:
         rights = Rights(self.policies)
         self.briefs = Briefs(self.directory, settings.store_credentials(), rights, tasks_max=limits.tasks_per_job)
         self.proofs = Proofs(stores, clock)
+        self.grants = Grants(stores, clock)
         self.coordinator = Coordinator(
             jobstore,
             self.engine,
             self._spool,
             self.briefs,
             self.proofs,
+            self.grants,
             clock,
             limits=_job_limits(settings),
             crashed=self._crashed,
@@ -175,6 +178,7 @@ class _Parts:
         self.authenticator.default_region = _default_region(settings)
         self.briefs.reload(settings.store_credentials(), tasks_max=settings.limits.tasks_per_job)
         self.proofs.reload(stores)
+        self.grants.reload(stores)
         self.engine.reload(stores)
         self.coordinator.limits = _job_limits(settings)
         self._limit_connections(settings)

@@ -17,6 +17,7 @@ from haulier.core.policy.rights import Rights
 from haulier.engine import frames
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
+from haulier.engine.grants import Grants
 from haulier.engine.joblife import JobLimits
 from haulier.engine.port import FromRunner, RunnerJoined, RunnerLost
 from haulier.engine.prober import Proofs
@@ -274,6 +275,7 @@ class Stage:
             self.world,
             Briefs(Directory(accounts(self.users)), {}, Rights(Policies())),
             Proofs(self.stores, self.clock),
+            Grants(self.stores, self.clock),
             self.clock,
             limits=JobLimits(),
             crashed=self.crashes.append,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from haulier.core import grants
 from haulier.core.accounts import Credentials
 from haulier.core.acl import Acl, Grant
 from haulier.core.effects import Answer, HashedFile, Request
@@ -14,6 +15,7 @@ from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.placement import Store
 from haulier.core.task import Outcome, Task
 from haulier.objectstore import xml
+from haulier.objectstore.gate import Gate
 from haulier.objectstore.s3 import S3ObjectStore
 from haulier.objectstore.throttle import Throttle
 from haulier.testing.effects import EffectRunner, VirtualClock
@@ -301,7 +303,7 @@ def test_requests_keep_the_pace_that_is_set() -> None:
     calls.store = S3ObjectStore(
         Store(name="s", endpoint="http://h"),
         Credentials("key", "secret"),
-        throttle=Throttle(calls.clock, 64, requests_per_second=10),
+        throttle=Throttle(calls.clock, 64, gate=Gate(calls.clock, grants.Grant(64, 10.0))),
         clock=calls.clock,
         random=lambda: 0.5,
     )

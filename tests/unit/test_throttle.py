@@ -1,6 +1,4 @@
-import pytest
-
-from haulier.objectstore.throttle import Breaker, Pace, Throttle, Window
+from haulier.objectstore.throttle import Breaker, Throttle, Window
 from haulier.testing.effects import VirtualClock
 
 
@@ -90,14 +88,6 @@ def test_a_probe_that_never_returns_is_replaced() -> None:
     assert breaker.may_probe(1.0)
     assert not breaker.may_probe(60.0)
     assert breaker.may_probe(122.0)
-
-
-def test_a_pace_spreads_requests_and_allows_a_tenth_of_a_second_at_once() -> None:
-    pace = Pace(100)
-    waits = [pace.take(0.0) for _ in range(30)]
-    assert waits[:10] == [0.0] * 10
-    assert waits[29] == pytest.approx(0.2)
-    assert pace.take(10.0) == 0.0
 
 
 def test_a_tasks_share_of_the_window_is_what_all_that_run_can_have() -> None:

@@ -84,7 +84,7 @@ def _obey(runner: Runner, down: BinaryIO) -> None:
         if frame is None:
             os._exit(EXIT_SERVER_GONE)
         if isinstance(frame, Renew):
-            runner.renew(frame.acknowledged)
+            runner.renew(frame)
         elif isinstance(frame, Submit):
             runner.submit(frame)
         elif isinstance(frame, Control):

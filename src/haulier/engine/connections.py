@@ -1,19 +1,19 @@
 """A runner's ways to the stores: for each job and bucket the one store that answers for it, with the job's own credentials.
 
 The placement of a bucket is found by the same rules as at creation, and the role is checked before the first request
-(decisions §1). Throttle, retry quota and breaker are shared by all jobs that use the same (store, bucket, role).
+(decisions §1). Throttle, retry quota and breaker are shared by all jobs that use the same (store, bucket, role), the gate by all
+that use the store.
 """
 
 import random
 import threading
 from collections.abc import Sequence
 
-import msgspec
-
 from haulier.core.errors import JobFailure
 from haulier.core.placement import Resolver, Store
 from haulier.core.ports import Clock, ObjectStore
 from haulier.engine.frames import JobBrief
+from haulier.objectstore.gate import Gates
 from haulier.objectstore.s3 import S3ObjectStore
 from haulier.objectstore.throttle import Throttle
 
@@ -34,9 +34,9 @@ class StoreLane:
 class Connections:
     """Finds lanes; safe from any thread."""
 
-    def __init__(self, stores: Sequence[Store], runners: int, clock: Clock) -> None:
-        """`runners` share each store's `in_flight_max`."""
-        self._resolver = Resolver([_share(store, runners) for store in stores])
+    def __init__(self, stores: Sequence[Store], gates: Gates, clock: Clock) -> None:
+        self._resolver = Resolver(stores)
+        self._gates = gates
         self._clock = clock
         self._lock = threading.Lock()
         self._lanes: dict[tuple[str, str, str, str], StoreLane] = {}
@@ -77,7 +77,7 @@ class Connections:
                 self._credentials[key] = credentials
                 lane.replace_credentials(credentials)
             if lane is None:
-                throttle = Throttle(self._clock, store.in_flight_max, requests_per_second=store.requests_per_second)
+                throttle = Throttle(self._clock, store.in_flight_max, gate=self._gates.of(store.name))
                 objects = S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=random.random)
                 lane = StoreLane(objects, throttle)
                 self._lanes[key] = lane
@@ -87,13 +87,3 @@ class Connections:
     def store(self, brief: JobBrief, bucket: str, *, writes: bool) -> ObjectStore:
         """The store for the bucket."""
         return self.lane(brief, bucket, writes=writes).store
-
-
-def _share(store: Store, runners: int) -> Store:
-    """The store with one runner's part of its limits; the parts together never exceed them by more than a request a runner."""
-    per_second = store.requests_per_second
-    return msgspec.structs.replace(
-        store,
-        in_flight_max=max(1, store.in_flight_max // runners),
-        requests_per_second=None if per_second is None else per_second / runners,
-    )

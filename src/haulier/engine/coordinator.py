@@ -22,6 +22,7 @@ from haulier.engine import frames
 from haulier.engine.briefs import Briefs
 from haulier.engine.dispatch import Dispatch
 from haulier.engine.fileunits import FileUnits
+from haulier.engine.grants import Grants
 from haulier.engine.handout import HandOut
 from haulier.engine.joblife import JobLife, JobLimits
 from haulier.engine.jobrun import JobRun
@@ -53,6 +54,7 @@ class Coordinator:
         spool: Spool,
         briefs: Briefs,
         proofs: Proofs,
+        grants: Grants,
         clock: Clock,
         *,
         limits: JobLimits,
@@ -66,6 +68,7 @@ class Coordinator:
         self.limits = limits
         """May be replaced at any time."""
         self._crashed = crashed
+        self._grants = grants
         self._runs: dict[str, JobRun] = {}
         self._progress = Progress(clock)
         self._dispatch = Dispatch(engine, briefs, self._progress)
@@ -208,11 +211,13 @@ class Coordinator:
         if isinstance(notice, RunnerJoined):
             self._dispatch.runners[notice.runner] = None
             self._heard[notice.runner] = 0
+            self._grants.joined(notice.runner)
         elif isinstance(notice, FromRunner):
             if notice.runner not in self._dispatch.runners:
                 return
             for event in notice.events.events:
                 self._take_event(event)
+            self._grants.heard(notice.runner, notice.events.serial, notice.events.usage)
             self._heard[notice.runner] = notice.events.first + len(notice.events.events) - 1
         else:
             self._lost(notice.runner, notice.reason)
@@ -220,6 +225,7 @@ class Coordinator:
     def _lost(self, runner: str, reason: str) -> None:
         self._dispatch.runners.pop(runner, None)
         self._heard.pop(runner, None)
+        self._grants.lost(runner)
         if not self._stopping.is_set():
             _log.warning("runner lost", runner=runner, reason=reason)
         for run in self._runs.values():
@@ -276,8 +282,10 @@ class Coordinator:
                 self._hand_out.outdated_files = []
 
     def _renew_leases(self) -> None:
+        self._grants.renew()
         for runner in self._dispatch.runners:
-            self._engine.send(runner, frames.Renew(acknowledged=self._acknowledged.get(runner, 0)))
+            serial, grants = self._grants.of(runner)
+            self._engine.send(runner, frames.Renew(acknowledged=self._acknowledged.get(runner, 0), serial=serial, grants=grants))
 
     def _refresh(self, jobs: Mapping[str, Job]) -> None:
         for job_id, job in jobs.items():

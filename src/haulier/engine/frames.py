@@ -11,6 +11,7 @@ import msgspec
 
 from haulier.core.accounts import Credentials, Role
 from haulier.core.chunk import Attempt, Chunk, Segment
+from haulier.core.grants import Grant, Usage
 from haulier.core.job import Dialect, Manifest, OperationSpec, Placement, Report
 from haulier.core.placement import Store
 
@@ -83,8 +84,6 @@ class Configure(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The first frame of a runner's life."""
 
     runner: str
-    runners: int
-    """How many share the stores' limits."""
     stores: tuple[Store, ...]
     spool: str
     """The spool's folder."""
@@ -111,6 +110,10 @@ class Renew(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Renews every lease, and acknowledges events up to and including this number."""
 
     acknowledged: int
+    serial: int = 0
+    """Of the grants; grows when they change."""
+    grants: dict[str, Grant] = {}
+    """By store: what the runner may do to it as long as its lease lasts."""
 
 
 Down = Configure | Submit | Control | Renew
@@ -205,6 +208,10 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     first: int
     events: tuple[Event, ...]
+    serial: int = 0
+    """Of the grants that hold on the runner."""
+    usage: dict[str, Usage] = {}
+    """By store: what was done to it since the last time it was told; measured under these grants."""
 
 
 # -- carriage -----------------------------------------------------------------------------------------------------------------

@@ -148,7 +148,6 @@ class LocalEngine:
     def _configure(self, name: str) -> Configure:
         return Configure(
             runner=name,
-            runners=self._count,
             stores=self._stores,
             spool=str(self._data_dir / "spool"),
             scratch=str(self._data_dir / "tmp"),

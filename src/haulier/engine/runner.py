@@ -19,6 +19,7 @@ from haulier import operations
 from haulier.core.chunk import FLUSH_SECONDS, LEASE_SECONDS, Segment
 from haulier.core.effects import Effect
 from haulier.core.errors import HaulierError, JobFailure, SpoolError, SpoolUnavailable
+from haulier.core.grants import Usage
 from haulier.core.ports import Clock, Driver, Spool, T
 from haulier.engine.chunkrun import ChunkRun, Outcomes, Rows
 from haulier.engine.connections import Connections
@@ -33,6 +34,7 @@ from haulier.engine.frames import (
     JobBrief,
     PrepareJob,
     ProbeStore,
+    Renew,
     RunChunk,
     Sealed,
     Submit,
@@ -42,11 +44,16 @@ from haulier.engine.frames import (
 )
 from haulier.engine.preparer import prepare
 from haulier.engine.prober import run_probe
+from haulier.objectstore.gate import Gates
 from haulier.spool import files
 
 IN_FLIGHT_MAX: Final = 1024
 """Requests in flight on one runner, whatever the stores allow."""
 TICK_SECONDS: Final = 0.1
+USAGE_SECONDS: Final = 1.0
+"""How often the coordinator is told what was done to the stores."""
+ASK_SECONDS: Final = 0.25
+"""The same of a runner that is held back."""
 DRAIN_SECONDS: Final = 6.0
 """How long a shutdown waits for requests in flight; what still runs then is in doubt."""
 DISK_RETRY_SECONDS: Final = 1.0
@@ -78,7 +85,8 @@ class Runner:
         self._spool = spool
         self._scratch = Path(configure.scratch)
         self._fenced = fenced
-        self._connections = Connections(configure.stores, configure.runners, clock)
+        self._gates = Gates(clock)
+        self._connections = Connections(configure.stores, self._gates, clock)
         self._units = ThreadPoolExecutor(FILE_UNITS_MAX, thread_name_prefix="unit")
         # Not the same threads: a manifest or report that waits for its store must not keep chunks of others from starting.
         self._loaders = ThreadPoolExecutor(2, thread_name_prefix="loader")
@@ -91,7 +99,8 @@ class Runner:
         self._shutdown_at: float | None = None
         self._mailbox = Mailbox()
         self._writer = Writer(spool, self._mailbox.put)
-        self._grants: deque[tuple[int, ChunkRun, int]] = deque()
+        self._serial = 0
+        self._told_at = float("-inf")
         self._horizons: dict[tuple[str, int], ChunkRun] = {}
 
     # -- what the carrier of frames calls, from its threads
@@ -109,17 +118,19 @@ class Runner:
 
     def configure(self, frame: Configure) -> None:
         """Other stores from the next unit on."""
-        self._connections = Connections(frame.stores, frame.runners, self._clock)
+        self._connections = Connections(frame.stores, self._gates, self._clock)
 
     def control(self, frame: Control) -> None:
         """Give chunks back, or all of them and end. Files that are read or written for these jobs are dropped."""
         self._dropped.update(frame.give_back)
         self._driver.call(lambda: self._give_back(frame))
 
-    def renew(self, acknowledged: int) -> None:
-        """Renew the lease; events up to this number are durable."""
+    def renew(self, frame: Renew) -> None:
+        """Renew the lease; events up to a number are durable."""
         self._renewed = self._clock.monotonic()
-        for event in self._mailbox.acknowledge(acknowledged):
+        if frame.serial != self._serial:
+            self._driver.call(lambda: self._regrant(frame))
+        for event in self._mailbox.acknowledge(frame.acknowledged):
             if isinstance(event, Flushed):
                 self._driver.call(lambda event=event: self._grant(event))  # type: ignore[misc]
 
@@ -176,7 +187,20 @@ class Runner:
                 self._horizons.pop((run.job, run.unit.chunk.index), None)
         self._runs = [run for run in self._runs if not run.finished]
 
+    def _regrant(self, frame: Renew) -> None:
+        self._gates.regrant(frame.grants)
+        self._serial = frame.serial
+        self._tell_usage(urgent=True)
+
+    def _tell_usage(self, *, urgent: bool) -> None:
+        """The coordinator hears of it with the next events, or at once."""
+        self._told_at = self._clock.monotonic()
+        self._mailbox.tell(self._serial, self._gates.usage(), urgent=urgent)
+
     def _tick(self) -> None:
+        asks = self._gates.want_more and self._clock.monotonic() - self._told_at >= ASK_SECONDS
+        if asks or self._clock.monotonic() - self._told_at >= USAGE_SECONDS:
+            self._tell_usage(urgent=asks)
         for run in self._runs:
             if run.flush_due(FLUSH_SECONDS):
                 run.flush()
@@ -311,6 +335,16 @@ class Mailbox:
         self._kept: deque[tuple[int, Event]] = deque()
         self._next = 1
         self._collected = 0
+        self._serial = 0
+        self._usage: dict[str, Usage] = {}
+        self._urgent = False
+
+    def tell(self, serial: int, usage: dict[str, Usage], *, urgent: bool) -> None:
+        """What goes along with the next events; `urgent`: even if there are none. From any thread."""
+        with self._lock:
+            self._serial, self._usage, self._urgent = serial, usage, self._urgent or urgent
+            if urgent:
+                self._lock.notify_all()
 
     def put(self, event: Event) -> None:
         """Add an event; from any thread."""
@@ -322,11 +356,12 @@ class Mailbox:
     def collect(self, wait_seconds: float) -> Events:
         """Those not collected yet."""
         with self._lock:
-            self._lock.wait_for(lambda: self._next - 1 > self._collected, wait_seconds)
+            self._lock.wait_for(lambda: self._urgent or self._next - 1 > self._collected, wait_seconds)
             first = self._collected + 1
             found = tuple(event for number, event in self._kept if number >= first)
             self._collected = self._next - 1
-            return Events(first=first, events=found)
+            usage, self._usage, self._urgent = self._usage, {}, False
+            return Events(first=first, events=found, serial=self._serial, usage=usage)
 
     def acknowledge(self, number: int) -> Iterator[Event]:
         """Forget events up to the number, and return them."""

@@ -12,6 +12,7 @@ from haulier.core.errors import StoreError
 from haulier.core.placement import Store
 from haulier.core.ports import Clock
 from haulier.objectstore.answers import Refused, bad_success, refusal, time_ms
+from haulier.objectstore.gate import FULL_SECONDS
 from haulier.objectstore.retry import Tries, Verdict
 from haulier.objectstore.sigv4 import EMPTY_SHA256, Form, Signer, encode_key, encode_value
 from haulier.objectstore.throttle import Throttle
@@ -156,14 +157,21 @@ class Exchange:
         `once`: a try that may have been carried out is the last.
         """
         throttle = self.throttle
+        gate = throttle.gate
         signer = self.signer
         tries: Tries | None = None
         while True:
-            if throttle.breaker.reason is not None or throttle.pace is not None:
+            if throttle.breaker.reason is not None or gate.pace is not None or gate.in_flight >= gate.grant.in_flight:
                 await self._wait_for_leave()
             request = make()
             second, credentials = signer.second, signer.credentials
-            answer = await request
+            gate.begun += 1
+            gate.in_flight += 1
+            gate.most = max(gate.most, gate.in_flight)
+            try:
+                answer = await request
+            finally:
+                gate.in_flight -= 1
             if second >= self._sample_at:
                 self._sample_clock(answer, second)
             if 200 <= answer.status < 300:
@@ -208,25 +216,28 @@ class Exchange:
         return delay
 
     async def _wait_for_leave(self) -> None:
-        """While the breaker is open: until this call may be the probe, or the store is back. Then the pace."""
-        breaker = self.throttle.breaker
+        """While the breaker is open: until this call may be the probe, or the store is back. Then as the store's gate says."""
+        breaker, gate = self.throttle.breaker, self.throttle.gate
         while breaker.reason is not None:
             now = self.clock.monotonic()
             if breaker.given_up(now):
                 raise StoreError(0, "StoreUnreachable", f"the store could not be reached for too long: {breaker.reason}")
             if breaker.may_probe(now):
-                return
+                break
             await Sleep(breaker.wait_seconds(now))
-        pace = self.throttle.pace
-        if pace is not None:
-            wait = pace.take(self.clock.monotonic())
-            if wait:
+        ticket = gate.ticket()
+        if ticket is not None:
+            while wait := gate.wait_seconds(ticket):
                 await Sleep(wait)
+        while gate.full():
+            await Sleep(FULL_SECONDS)
 
     def _sample_clock(self, answer: Answer, second: int) -> None:
         self._sample_at = second + CLOCK_SAMPLE_SECONDS
         if time_ms(answer.headers.get("date")) is not None:
             self.ahead_ms = self._skew_ms(answer)
+        if answer.status:
+            self.throttle.gate.server = answer.headers.get("server", "")
 
     def _skew_ms(self, answer: Answer) -> int:
         theirs = time_ms(answer.headers.get("date"))

@@ -5,7 +5,9 @@ Pure decisions; time comes in as an argument. Rules: reliability §4.
 
 from typing import Final
 
+from haulier.core.grants import Grant
 from haulier.core.ports import Clock
+from haulier.objectstore.gate import Gate
 from haulier.objectstore.retry import RetryQuota
 
 WINDOW_START: Final = 32
@@ -106,46 +108,29 @@ class Breaker:
         return self.reason is not None and now - self._opened_at > self.outage_seconds_max
 
 
-class Pace:
-    """Requests per second: each takes its place on a line of equal gaps, a tenth of a second of them may come at once."""
-
-    __slots__ = ("_gap", "_next")
-
-    BURST_SECONDS: Final = 0.1
-
-    def __init__(self, per_second: float) -> None:
-        self._gap = 1.0 / per_second
-        self._next = float("-inf")
-
-    def take(self, now: float) -> float:
-        """Seconds to wait before the request that takes this place."""
-        self._next = max(self._next, now - self.BURST_SECONDS) + self._gap
-        return max(0.0, self._next - now)
-
-
 class Throttle:
-    """The limits of one (store, bucket, role) in one runner.
+    """How hard one (store, bucket, role) may be pressed by one runner, within what its gate lets through to the store.
 
     The runner asks `room` how many more tasks may start and tells `acquired` and `released`; the store tells how each request
     went and waits where it must.
     """
 
-    __slots__ = ("_clock", "breaker", "in_use", "pace", "quota", "window")
+    __slots__ = ("_clock", "breaker", "gate", "in_use", "quota", "window")
 
     def __init__(
         self,
         clock: Clock,
         in_flight_max: int,
         *,
-        requests_per_second: float | None = None,
+        gate: Gate | None = None,
         outage_seconds_max: float = OUTAGE_SECONDS_MAX,
     ) -> None:
-        """`in_flight_max` and `requests_per_second` are this runner's share of the store's."""
+        """`in_flight_max` is the store's; `gate` says how much of it this runner has: all of it without one."""
         self._clock = clock
         self.window = Window(in_flight_max)
         self.quota = RetryQuota()
         self.breaker = Breaker(outage_seconds_max)
-        self.pace = None if requests_per_second is None else Pace(requests_per_second)
+        self.gate = gate or Gate(clock, Grant(in_flight_max))
         self.in_use = 0
 
     @property
@@ -156,20 +141,23 @@ class Throttle:
     def room(self) -> int:
         """How many more tasks may start now. While tasks are held one may be on its way, so that someone probes."""
         width = self.window.width if self.breaker.reason is None else 1
-        return max(0, width - self.in_use)
+        room = width - self.in_use
+        return min(room, self.gate.room()) if room > 0 else 0
 
     def share(self) -> int:
         """How many requests one task may have in flight when all that run have as many; 1 at least."""
         width = self.window.width if self.breaker.reason is None else 1
-        return max(1, width // max(1, self.in_use))
+        return max(1, min(width, self.gate.grant.in_flight) // max(1, self.in_use))
 
     def acquired(self, tasks: int = 1) -> None:
         """So many tasks were started; a batch is one."""
         self.in_use += tasks
+        self.gate.tasks += tasks
 
     def released(self, tasks: int = 1) -> None:
         """So many tasks have ended."""
         self.in_use -= tasks
+        self.gate.tasks -= tasks
 
     def succeeded(self, returned: int = 1) -> None:
         """A request went well; `returned` are the quota tokens that its retries took, or 1."""

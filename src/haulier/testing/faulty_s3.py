@@ -70,6 +70,8 @@ class Seen(msgspec.Struct, frozen=True):
     target: str
     headers: dict[str, str]
     body: bytes
+    at: float
+    """When, in seconds of the monotonic clock."""
 
 
 class Reply(msgspec.Struct):
@@ -108,6 +110,8 @@ class FaultyS3:
         self.requests: list[Seen] = []
         self.connections = 0
         """Accepted so far."""
+        self.busiest = 0
+        """How many requests were being dealt with at the same time, at most."""
         self.retry_after: str | None = None
         """Sent along with SlowDown."""
         self._clock = clock or SystemClock()
@@ -327,9 +331,10 @@ class FaultyS3:
         size = int(headers.get("content-length", "0"))
         if len(connection.inbox) < end + 4 + size:
             return
-        seen = Seen(method, target, headers, bytes(connection.inbox[end + 4 : end + 4 + size]))
+        seen = Seen(method, target, headers, bytes(connection.inbox[end + 4 : end + 4 + size]), time.monotonic())
         del connection.inbox[: end + 4 + size]
         connection.waiting = True
+        self.busiest = max(self.busiest, sum(each.waiting for each in self._open))
         self.requests.append(seen)
         fault = self._planned.popleft() if self._planned else self._share(seen)
         self._deal(connection, seen, fault)

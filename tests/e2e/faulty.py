@@ -1,0 +1,65 @@
+"""A server whose store is the small S3 that fails as it is told to: for what a real store cannot be made to show."""
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from haulier.core.lifecycle import TERMINAL
+from haulier.testing.effects import EffectRunner
+from haulier.testing.faulty_s3 import FaultyS3
+from haulier.testing.server import S3_ROLE, HaulierServer
+
+
+class FaultyBench:
+    """The store, two runners on it, and jobs by the S3 wire. `limits` are further keys of the store's settings."""
+
+    def __init__(self, *, runners: int = 2, **limits: object) -> None:
+        self.store = FaultyS3(("photos", "copies", "lists", "scratch"))
+        settings = {
+            "endpoint": self.store.endpoint,
+            "buckets": ["*"],
+            "default": True,
+            "access_key": "key",
+            "secret_key": "secret",
+            **limits,
+        }
+        self.server = HaulierServer({"main": settings}, runners=runners)
+
+    def __enter__(self) -> Self:
+        self.store.__enter__()
+        self.server.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.server.stop()
+        self.store.__exit__(kind, error, trace)
+
+    def put(self, bucket: str, key: str, body: bytes = b"body") -> None:
+        EffectRunner().run(self.store.store.put_object(bucket, key.encode(), body))
+
+    def job(self, operation: dict[str, Any], keys: Iterable[str]) -> str:
+        """A job on these objects of `photos`; a manifest of its own."""
+        body = "".join(f"photos,{key}\n" for key in keys).encode()
+        name = f"{uuid.uuid4()}.csv"
+        self.put("lists", name, body)
+        answer = self.server.s3control().create_job(
+            ClientRequestToken=name,
+            ConfirmationRequired=False,
+            Operation=operation,
+            Manifest={
+                "Spec": {"Format": "S3BatchOperations_CSV_20180820", "Fields": ["Bucket", "Key"]},
+                "Location": {"ObjectArn": f"arn:aws:s3:::lists/{name}", "ETag": hashlib.md5(body).hexdigest()},
+            },
+            Priority=1,
+            RoleArn=S3_ROLE,
+            Report={"Enabled": False},
+        )
+        return str(answer["JobId"])
+
+    def wait(self, job_id: str, statuses: Iterable[str] = TERMINAL, seconds: float = 60) -> dict[str, Any]:
+        """DescribeJob, once the job is in one of the states."""
+        self.server.wait_for(job_id, tuple(statuses), seconds=seconds)
+        job: dict[str, Any] = self.server.s3control().describe_job(JobId=job_id)["Job"]
+        return job
