@@ -22,7 +22,7 @@ from haulier.operations.replay import (
     pause,
     unknown_outcome,
 )
-from haulier.operations.source import Headers, Refused, Taken, Wanted, if_match, metadata_headers, tag_headers, take
+from haulier.operations.source import NOTHING, Headers, Refused, Taken, Wanted, if_match, metadata_headers, tag_headers, take
 from haulier.operations.traces import comparable, same_content, shows, shows_all
 
 __all__ = ["Copy", "NewMetadata"]
@@ -125,7 +125,12 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             unmodified_since_ms=self.unmodified_since_ms,
         )
 
-    @property
+    @cached_property
+    def _reads_source(self) -> bool:
+        wanted = self._wanted
+        return wanted.metadata is not None or wanted.tags is not None or wanted.acl
+
+    @cached_property
     def sets_acl(self) -> bool:
         """Whether the copies get an access control list other than the store's usual one."""
         return self.canned_acl is not None or self.inherit_acl or bool(self.grants)
@@ -182,7 +187,7 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if key == task.key and task.bucket == self.target_bucket and task.version is None and self._changes_nothing:
             return Outcome(400, "InvalidRequest", "a copy of an object onto itself must change its metadata, class or encryption")
         first_attempt_ms = task.first_attempt_ms
-        taken: Taken | None = None
+        taken = NOTHING if task.etag is None and task.version is None and not self._reads_source else None
         unknown: StoreError | None = None
         for number in range(TRIES_MAX):
             if first_attempt_ms is not None:
@@ -203,14 +208,14 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 if first_attempt_ms is None:
                     first_attempt_ms = error.since_ms or 0
             else:
-                return await self._ended(copied, task, key, store, taken)
+                return await self._ended(copied, task, key, store, taken) if self.sets_acl else self._succeeded(copied)
         assert unknown is not None
         found = await self._look_back(task, key, store, first_attempt_ms or 0, unknown, TRIES_MAX)
         return await self._ended(found or Outcome(unknown.status, unknown.code, unknown.message), task, key, store, taken)
 
     async def _take(self, task: Task, store: ObjectStore) -> Taken:
         """What must be known of the source. Raises Refused."""
-        if self._wanted.anything or (task.etag is not None and self.unmodified_since_ms is not None):
+        if self._reads_source or (task.etag is not None and self.unmodified_since_ms is not None):
             return await take(task, store, self._wanted)
         return Taken(headers=() if task.etag is None else (if_match(task.etag),), version=task.version)
 
@@ -222,9 +227,12 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             failed = await self._set_acl(found, task, key, store, taken)
             if failed is not None:
                 return failed
-        if found.version is None or self.dialect != "cos":
+        return self._succeeded(found)
+
+    def _succeeded(self, copied: Copied) -> Outcome:
+        if copied.version is None or self.dialect != "cos":
             return COPIED
-        return Outcome(200, None, f"Successful; new version {found.version}")
+        return Outcome(200, None, f"Successful; new version {copied.version}")
 
     async def _set_acl(self, copied: Copied, task: Task, key: bytes, store: ObjectStore, taken: Taken | None) -> Outcome | None:
         """Give the copy its access control list; how the task failed, None when all is well."""

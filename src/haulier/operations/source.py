@@ -1,6 +1,7 @@
 """What a copy that adds to its source takes from it: metadata, tags and ACL, read from the very version that is copied then."""
 
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -33,11 +34,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     modified_since_ms: int | None = None
     unmodified_since_ms: int | None = None
 
-    @property
-    def anything(self) -> bool:
-        """Whether the source must be read before it is copied."""
-        return self.metadata is not None or self.tags is not None or self.acl
-
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """What was read. The headers hold the copy to the same version and content."""
@@ -45,6 +41,9 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     headers: Headers = ()
     version: bytes | None = None
     acl: Acl | None = None
+
+
+NOTHING: Final = Taken()
 
 
 def metadata_headers(metadata: list[tuple[str, str]]) -> Headers:
