@@ -57,7 +57,8 @@ def _sent(found: Table, row: Row) -> str:
         parts.append(f"in {row.encoding.upper()}")
     parts += [f"by {row.user}"] if row.user != "admin" else []
     parts += ["signed with another secret"] if row.secret else []
-    parts += [f"for account {_code(row.account)}"] if row.account else []
+    parts += [f"for account {_code(row.account)}" if row.account else "for no account"] if row.account is not None else []
+    parts += [f"with {_code(f'{name}: {value}')}" for name, value in row.headers.items()]
     parts += ["`compat.extensions` is off"] if not row.extensions else []
     return ", ".join(parts) or "as it is"
 

@@ -370,7 +370,6 @@ def test_a_right_job_passes_the_check() -> None:
     ("at", "path"),
     [
         ("Operation", "Operation"),
-        ("Priority", "Priority"),
         ("Report/Enabled", "Report.Enabled"),
         ("Report/Bucket", "Report.Bucket"),
         ("Manifest/Location/ETag", "Manifest.Location.ETag"),
@@ -381,6 +380,16 @@ def test_a_missing_member_is_named(at: str, path: str) -> None:
     with pytest.raises(MalformedDocument, match="is missing") as refused:
         S3.check("CreateJob", changed(at, None))
     assert refused.value.path == path
+
+
+def test_a_missing_parameter_is_named_once_the_document_is_whole() -> None:
+    without_priority = changed("Priority", None)
+    with pytest.raises(InvalidField, match="is missing") as refused:
+        S3.check("CreateJob", without_priority)
+    assert refused.value.path == "Priority"
+    with pytest.raises(MalformedDocument) as malformed:
+        S3.check("CreateJob", {name: value for name, value in without_priority.items() if name != "Report"})
+    assert malformed.value.path == "Report"
 
 
 @pytest.mark.parametrize("operation", [{}, {"S3DeleteObject": {}, "S3DeleteObjectTagging": {}}])
@@ -435,7 +444,7 @@ def test_text_that_no_answer_could_carry_is_refused_on_entry(text: str) -> None:
 
 def test_missing_headers_and_path_members_are_not_the_bodys_fault() -> None:
     S3.check("DescribeJob", {})
-    with pytest.raises(MalformedDocument) as refused:
+    with pytest.raises(InvalidField) as refused:
         S3.check("UpdateJobPriority", {"JobId": "12345"})
     assert refused.value.path == "priority"
 

@@ -408,7 +408,7 @@ COS_COPY_PATH = "Operation.COSPutObjectCopy"
         (
             cos_request(
                 "<COSDeleteObject/>",
-                Manifest="<Location><ETag>e</ETag><ObjectArn>qcs::cos:r:uid/1250000000:l-1250000000/m.json</ObjectArn></Location>"
+                Manifest="<Location><ETag>e</ETag><ObjectArn>qcs::cos:r:uid/1250000000:l-1250000000/manifest.json</ObjectArn></Location>"
                 "<Spec><Format>COSInventoryReport_CSV_V1</Format></Spec>",
             ),
             NotImplementedHere,

@@ -51,6 +51,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     user: str = "admin"
     secret: str | None = None
     account: str | None = None
+    headers: dict[str, str] = {}
     extensions: bool = True
     status: int = 400
     code: str

@@ -52,6 +52,8 @@ def send_s3(served: Serving, method: str, target: str, body: bytes | str = b"", 
     request = AWSRequest(method, served.url + target, data=data)
     request.headers["x-amz-account-id"] = changes.get("account", AWS_ACCOUNT_ID)
     request.headers["host"] = urlsplit(served.url).netloc
+    for name, value in changes.get("signed_headers", {}).items():
+        request.headers[name] = value
     credentials = Credentials(changes.get("key", "AKIDADMIN"), changes.get("secret", "secret-of-admin"))
     S3SigV4Auth(credentials, "s3", "us-east-1").add_auth(request)
     headers = {**dict(request.headers.items()), **changes.get("headers", {})}
@@ -88,11 +90,13 @@ def send_row(served: Serving, dialect: str, table: Table, row: Row) -> CosAnswer
     target = written_out(row.target).replace("{job}", served.job_that_is(row.job) if row.job else "")
     if dialect == "s3control":
         changes = {"key": f"AKID{row.user.upper()}", "secret": row.secret or f"secret-of-{row.user}"}
-        account = {"account": row.account} if row.account else {}
-        return send_s3(served, row.method, target, table.body(row), **changes, **account)
+        account = {} if row.account is None else {"account": written_out(row.account)}
+        return send_s3(served, row.method, target, table.body(row), signed_headers=row.headers, **changes, **account)
     path, _, query = target.partition("?")
-    client = CosClient(served.url, row.account or COS_APPID, f"AKID{row.user.upper()}", row.secret or f"secret-of-{row.user}")
-    return client.send(row.method, path, table.body(row), dict(parse_qsl(query, keep_blank_values=True)))
+    appid = COS_APPID if row.account is None else written_out(row.account)
+    client = CosClient(served.url, appid, f"AKID{row.user.upper()}", row.secret or f"secret-of-{row.user}")
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    return client.send(row.method, path, table.body(row), parameters, headers=row.headers)
 
 
 def cos_refusal(answer: CosAnswer) -> tuple[int, str | None, str]:
@@ -145,7 +149,7 @@ def wrong_key(served: Serving, key: str) -> CosClient:
 
 def with_times(served: Serving, starts: int, ends: int) -> CosAnswer:
     class Client(CosClient):
-        def signed_headers(self, method: str, path: str, body: bytes, query: Any) -> dict[str, str]:
+        def signed_headers(self, method: str, path: str, body: bytes, query: Any, more: Any = None) -> dict[str, str]:
             headers = {"host": self.address, "x-cos-appid": self.appid}
             now = int(time.time())
             value = authorization(

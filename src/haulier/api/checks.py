@@ -10,8 +10,13 @@ from haulier.core.errors import InvalidField, MalformedDocument, NotImplementedH
 
 
 def check(shape: Shape, value: Mapping[str, Any]) -> None:
-    """Raises MalformedDocument for what is missing, InvalidField for what is not allowed, each naming the path."""
+    """Raises MalformedDocument for elements that are missing, InvalidField for values that are missing at the top or not allowed,
+    each naming the path."""
     _presence(shape, value, "")
+    for name in shape.required:
+        member = shape.members[name]
+        if name not in value and _is_parameter(member):
+            raise InvalidField(_join("", member), "is missing")
     _values(shape, value, "")
 
 
@@ -48,10 +53,16 @@ def _presence(shape: Shape, value: Any, path: str) -> None:
         raise MalformedDocument(path, f"{str(value)[:80]!r} is not one of {', '.join(shape.enum)}")
 
 
+def _is_parameter(member: Member) -> bool:
+    """Whether it is a single value that the body or the query carries: at the top of a request it is one of its parameters, and
+    what is wrong with it is no fault of the document (cos-batch.md §2.7)."""
+    return member.location in (None, "querystring") and member.shape.kind not in ("structure", "list", "map")
+
+
 def _required(shape: Shape, value: Mapping[str, Any], path: str) -> None:
     for name in shape.required:
         member = shape.members[name]
-        if name not in value and member.location not in ("header", "uri"):
+        if name not in value and member.location not in ("header", "uri") and not (not path and _is_parameter(member)):
             raise MalformedDocument(_join(path, member), "is missing")
     if shape.union and len(value) != 1:
         found = ", ".join(value) or "none"

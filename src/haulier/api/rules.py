@@ -58,10 +58,14 @@ def tag_map(tags: Sequence[Mapping[str, str]], path: str, most: int | None = Non
 
 
 def metadata_names(user: Mapping[str, str], path: str) -> None:
-    """User metadata travels as headers, so its names must be able to (RFC 9110, token). Raises InvalidField."""
+    """User metadata travels as headers (RFC 9110): names must be tokens, and differ by more than case. Raises InvalidField."""
+    seen: set[str] = set()
     for name in user:
         if not _TOKEN.fullmatch(name):
             raise InvalidField(path, f"{name[:80]!r} cannot be the name of a header")
+        if name.lower() in seen:
+            raise InvalidField(path, f"{name[:80]!r} is given twice, for case makes no difference")
+        seen.add(name.lower())
 
 
 def unquoted(etag: str, path: str) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from haulier.core.accounts import Account
 from haulier.core.errors import AccessRefused, InvalidField
 
+_COS_OWNER: Final = re.compile(r"(uid/[0-9]{1,20})?")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
@@ -36,7 +37,7 @@ def s3_resource(text: str, path: str) -> Resource:
 def cos_resource(text: str, path: str) -> Resource:
     """`qcs::cos:<region>:uid/<APPID>:<bucket-APPID>[/key]`; the account segment may be empty. Raises InvalidField."""
     parts = text.split(":", 5)
-    if len(parts) != 6 or parts[0] != "qcs" or parts[2] != "cos" or (parts[4] and not parts[4].startswith("uid/")):
+    if len(parts) != 6 or parts[:3] != ["qcs", "", "cos"] or not _COS_OWNER.fullmatch(parts[4]):
         raise InvalidField(path, f"{text!r} is not a COS resource (qcs::cos:region:uid/APPID:bucket-APPID/key)")
     bucket, slash, key = parts[5].partition("/")
     _check_bucket(bucket, text, path)

@@ -90,9 +90,11 @@ class CosClient:
         self.secret_key = secret_key
         self.timeout_seconds = timeout_seconds
 
-    def signed_headers(self, method: str, path: str, body: bytes, query: Mapping[str, str]) -> dict[str, str]:
-        """All headers that the request should carry, Authorization included."""
-        headers = {"host": self.address, "x-cos-appid": self.appid}
+    def signed_headers(
+        self, method: str, path: str, body: bytes, query: Mapping[str, str], more: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """All headers that the request should carry, Authorization included; `more` are further ones, with lower-case names."""
+        headers = {"host": self.address, "x-cos-appid": self.appid, **(more or {})}
         if method == "POST":
             headers["content-length"] = str(len(body))
         if body:
@@ -103,14 +105,22 @@ class CosClient:
         )
         return {**headers, "authorization": value}
 
-    def send(self, method: str, path: str, body: bytes | str = b"", query: Mapping[str, str] | None = None) -> CosAnswer:
-        """One signed request; the answer whatever its status."""
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | str = b"",
+        query: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> CosAnswer:
+        """One signed request, with these headers too; the answer whatever its status."""
         data = body.encode() if isinstance(body, str) else body
-        headers = self.signed_headers(method, path, data, query or {})
+        all_headers = self.signed_headers(method, path, data, query or {}, headers)
         target = quote(path) + (f"?{urlencode(query)}" if query else "")
         connection = http.client.HTTPConnection(self.address, timeout=self.timeout_seconds)
         try:
-            connection.request(method, target, data or None, headers)
+            connection.request(method, target, data or None, all_headers)
             answer = connection.getresponse()
             return CosAnswer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         finally:

@@ -19,6 +19,7 @@ from haulier.core.ports import Clock
 __all__ = ["Authenticator", "HttpPolicy", "RawRequest", "Verified"]
 
 COS_SIGNATURE_SECONDS_MAX: Final = 86_400
+APPID_BYTES_MAX: Final = 64
 _ACCOUNT_HOST: Final = re.compile(rb"([0-9]{12})\.")
 
 
@@ -72,6 +73,8 @@ class Authenticator:
         appid = request.one(b"x-cos-appid")
         if not appid:
             raise InvalidField("x-cos-appid", "the header is missing or empty")
+        if len(appid) > APPID_BYTES_MAX:
+            raise InvalidField("x-cos-appid", f"{len(appid)} bytes is not between 1 and {APPID_BYTES_MAX}")
         if account.cos_appid is None or appid != account.cos_appid.encode("utf-8"):
             raise AccessRefused("x-cos-appid does not name the caller's account.")
         host = qsign.CONTROL_HOST.match(request.needed(b"host"))

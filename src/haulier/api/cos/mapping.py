@@ -13,24 +13,31 @@ from haulier.api.cos.resources import bucket
 from haulier.api.elements import Named
 from haulier.api.restxml import EchoNode, Sent
 from haulier.core.accounts import Account, Caller
-from haulier.core.arns import Resource, cos_resource, cos_role_arn
+from haulier.core.arns import Resource, cos_resource, cos_role_arn, role_name
 from haulier.core.errors import InvalidField, MalformedDocument, NotImplementedHere
 from haulier.core.job import Job, Manifest, ObjectName, Report
 from haulier.core.lifecycle import JobStatus
 from haulier.service import CreateJob
 
 CSV_MANIFEST: Final = translation.MANIFEST_FORMATS["cos"]
+INVENTORY: Final = "COSInventoryReport_CSV_V1"
 
 # -- a request becomes a job ---------------------------------------------------------------------------------------------------
 
 
 def create_job(request: Mapping[str, Any], as_sent: dict[str, Any], caller: Caller) -> CreateJob:
-    """The job that a parsed CreateJobRequest asks for. Raises InvalidField, MalformedDocument, NotImplementedHere."""
+    """The job that a parsed CreateJobRequest asks for. Raises InvalidField, MalformedDocument, AccessRefused;
+    NotImplementedHere only for what is right otherwise."""
     rules.without_options(request)
     buckets: Named = {}
     manifest = _manifest(request["Manifest"], caller.account, buckets)
-    operation = ELEMENTS.read(request["Operation"], buckets)
     report = _report(request["Report"], caller.account, buckets)
+    role_name(request["RoleArn"], caller.account, "RoleArn")
+    operation = ELEMENTS.read(request["Operation"], buckets)
+    if manifest.format != CSV_MANIFEST:
+        raise NotImplementedHere(
+            "Manifest.Spec.Format", f"{manifest.format} is not implemented by this version; use {CSV_MANIFEST}"
+        )
     return CreateJob(
         dialect="cos",
         region=caller.region,
@@ -72,20 +79,19 @@ def _own(resource: Resource, account: Account, path: str) -> Resource:
 
 def _manifest(sent: Mapping[str, Any], account: Account, buckets: Named) -> Manifest:
     location, spec = sent["Location"], sent["Spec"]
-    if spec["Format"] != CSV_MANIFEST:
-        raise NotImplementedHere(
-            "Manifest.Spec.Format", f"{spec['Format']} is not implemented by this version; use {CSV_MANIFEST}"
-        )
+    columns = _fields(spec) if spec["Format"] == CSV_MANIFEST else ()  # an inventory names its columns itself
     path = "Manifest.Location.ObjectArn"
     resource = _own(cos_resource(location["ObjectArn"], path), account, path)
     if not resource.key:
         raise InvalidField(path, f"{location['ObjectArn']!r} names no object")
+    if spec["Format"] == INVENTORY and resource.key.rpartition("/")[2] != "manifest.json":
+        raise InvalidField(path, f"{location['ObjectArn']!r} is not an inventory's manifest.json")
     buckets.setdefault(resource.bucket, resource.region)
     return Manifest(
         location=ObjectName(resource.bucket, resource.key, location.get("ObjectVersionId")),
         etag=rules.unquoted(location["ETag"], "Manifest.Location.ETag"),
-        format=CSV_MANIFEST,
-        fields=_fields(spec),
+        format=spec["Format"],
+        fields=columns,
     )
 
 
