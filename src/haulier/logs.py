@@ -25,10 +25,29 @@ def configure() -> None:
             _blank_secrets,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=_Lines,
         cache_logger_on_first_use=False,
     )
+    logging.raiseExceptions = False  # it would tell standard error that standard error cannot be told
     logging.basicConfig(handlers=[_JsonLines()], level=logging.WARNING, force=True)
+
+
+class _Lines:
+    """Writes to standard error. That may be a full disk, or a pipe that nobody reads any more: then the line is lost, and whoever
+    logs goes on with what it has to do."""
+
+    def __init__(self, *_arguments: Any) -> None:
+        self._file = sys.stderr
+
+    def msg(self, message: str) -> None:
+        """One line."""
+        try:
+            self._file.write(message + "\n")
+            self._file.flush()
+        except (OSError, ValueError):  # ValueError: closed
+            return
+
+    debug = info = warning = error = critical = exception = log = msg
 
 
 class _JsonLines(logging.Handler):

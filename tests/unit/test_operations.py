@@ -570,12 +570,30 @@ def test_a_conditional_delete_knows_its_own_effect_from_a_missing_key(bench: Ben
     assert caught.value.status == 404
 
 
-def test_a_delete_that_is_always_lost_or_cannot_be_read_back_is_unknown(bench: Bench) -> None:
+def test_a_delete_that_is_always_lost_is_read_back_before_it_fails(bench: Bench) -> None:
     bench.store.lose(*["before"] * 8)
-    assert bench.apply(Delete()).code == "OutcomeUnknown"
-    bench.store.lose("before")
+    assert bench.apply(Delete()) == Outcome(0, "NoAnswer", "connection reset")
+    bench.store.lose(*["before"] * 7, "after")
+    assert bench.apply(Delete()) == Outcome(204)
+
+
+@pytest.mark.parametrize("operation", [Delete(), copy()])
+@pytest.mark.parametrize("since_a_crash", [False, True])
+def test_what_cannot_be_read_back_is_unknown(bench: Bench, operation: Any, since_a_crash: bool) -> None:
     bench.store.unreadable = True
-    assert bench.apply(Delete()).code == "OutcomeUnknown"
+    if since_a_crash:
+        assert bench.apply(operation, first_attempt_ms=bench.doubt()).code == "OutcomeUnknown"
+        assert bench.store.log == []
+    else:
+        bench.store.lose("before")
+        assert bench.apply(operation).code == "OutcomeUnknown"
+
+
+def test_a_null_version_written_since_the_first_attempt_survives(bench: Bench) -> None:
+    first_ms = bench.doubt()
+    bench.put("src", b"a/key", b"somebody's")
+    assert bench.apply(Delete(), version=b"null", first_attempt_ms=first_ms).code == "ChangedSinceAttempt"
+    assert bench.body("src", b"a/key") == b"somebody's"
 
 
 # -- tags -----------------------------------------------------------------------------------------------------------------------

@@ -212,6 +212,23 @@ def test_the_place_of_the_report_is_tried_and_left_as_it_was(room):
     assert caught.value.code == "ReportDeliveryFailed"
 
 
+@pytest.mark.parametrize("refusal", [StoreError(403, "AccessDenied", "no"), StoreError(0, "NoAnswer", "reset", unknown=True)])
+def test_only_writing_decides_whether_a_report_can_be_written(room, monkeypatch, refusal):
+    class Keeping(MemoryObjectStore):
+        refused = 0
+
+        async def delete_object(self, *args, **options):
+            if refusal.unknown and self.refused:
+                return await super().delete_object(*args, **options)
+            self.refused += 1
+            raise refusal
+
+    room.objects = Keeping(room.clock, BUCKETS)
+    room.prepare(a_brief(room, "photos,a\n"))
+    assert room.events[-1].total == 1
+    assert room.keys("lists") == (["m.csv"] if refusal.unknown else ["m.csv", "r/job-job-1/write-test"])
+
+
 # -- reporting
 
 

@@ -135,8 +135,8 @@ class Coordinator:
             self._drain()
         except Exception as error:  # noqa: BLE001  # whatever it is, the process must not live on without its coordinator
             self._readiness.over = f"the coordinator ended by {type(error).__name__}"
-            _log.exception("coordinator ended")
             self._crashed(error)
+            _log.exception("coordinator ended")
 
     def turn(self, wait_seconds: float) -> None:
         """One turn of the loop; waits so long for something to happen."""

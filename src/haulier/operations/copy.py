@@ -276,8 +276,6 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         try:
             return await self._settle(task, key, store, first_attempt_ms)
         except StoreError as unread:
-            if unknown is None:
-                raise
             return unknown_outcome(unread)
 
     async def _settle(self, task: Task, key: bytes, store: ObjectStore, first_attempt_ms: int) -> Copied | Outcome | None:

@@ -14,6 +14,8 @@ from haulier.operations.replay import TRIES_MAX, changed_outcome, changed_since,
 SINGLE_WIDTH = 16
 """Deletes at a time when a batch has to be done one by one; fewer where the store allows a task fewer."""
 DELETED = Outcome(204)
+_REWRITABLE = (None, b"null")
+"""The versions that somebody can have written since the first attempt."""
 
 
 class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,23 +33,17 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     async def apply(self, task: Task, store: ObjectStore) -> Outcome:
         """Delete one object. In doubt: HEAD first; gone (delete marker included) → success; written since the first attempt →
-        `ChangedSinceAttempt`, untouched; else delete. A version is deleted again at once: it cannot have been written anew."""
+        `ChangedSinceAttempt`, untouched; else delete. A version is deleted again at once, for it cannot have been written anew;
+        the version `null` can. A last try of unknown fate is read back."""
         first_attempt_ms = task.first_attempt_ms
         unknown: StoreError | None = None
         for number in range(TRIES_MAX):
             if unknown is not None:
                 await pause(task, number - 1)
-            if first_attempt_ms is not None and task.version is None:
-                try:
-                    head = await look(store, task.bucket, task.key)
-                except StoreError as error:
-                    if unknown is None:
-                        raise
-                    return unknown_outcome(error)
-                if head is None:
-                    return DELETED
-                if changed_since(head, first_attempt_ms, store):
-                    return changed_outcome("the object")
+            if first_attempt_ms is not None and task.version in _REWRITABLE:
+                found = await self._look_back(task, store, first_attempt_ms)
+                if found is not None:
+                    return found
             try:
                 return await store.delete_object(
                     task.bucket, task.key, task.version, if_match=task.etag, bypass_governance=self.bypass_governance
@@ -61,7 +57,21 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 if first_attempt_ms is None:
                     first_attempt_ms = error.since_ms or 0
         assert unknown is not None
-        return unknown_outcome(unknown)
+        await pause(task, TRIES_MAX - 1)
+        found = await self._look_back(task, store, first_attempt_ms or 0)
+        return found or Outcome(unknown.status, unknown.code, unknown.message)
+
+    async def _look_back(self, task: Task, store: ObjectStore, first_attempt_ms: int) -> Outcome | None:
+        """How the task ended, by what is there now; None = the object is there as it was before the first attempt."""
+        try:
+            head = await look(store, task.bucket, task.key, task.version)
+        except StoreError as error:
+            return unknown_outcome(error)
+        if head is None:
+            return DELETED
+        if task.version in _REWRITABLE and changed_since(head, first_attempt_ms, store):
+            return changed_outcome("the object")
+        return None
 
     async def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Sequence[Outcome]:
         """DeleteObjects for fresh tasks of one bucket, each key with its own outcome. Those that it may have deleted without an

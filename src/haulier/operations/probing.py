@@ -13,10 +13,12 @@ from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectStore
 from haulier.core.task import Outcome, Task
 from haulier.operations.access import ACL_LOST
-from haulier.operations.copy import Copy
+from haulier.operations.copy import Copy, NewMetadata
 from haulier.operations.delete import Delete
 from haulier.operations.put_tagging import PutTagging
 from haulier.operations.replay import look
+from haulier.operations.source import metadata_headers
+from haulier.operations.traces import shows
 
 BODY: Final = b"an object by which haulier finds out what this store can do\n"
 
@@ -117,8 +119,8 @@ async def _copy(operation: AnyOperation, store: ObjectStore, bucket: str, prefix
     await _unharmed(store, copy, "CopyObject")
     await _unharmed(store, source, "CopyObject")
     if not isinstance(operation.metadata, str):
-        wanted = {name.lower(): value for name, value in operation.metadata.user.items()}
-        if dict((await store.head_object(bucket, key)).metadata) != wanted:
+        wanted = metadata_headers(NewMetadata(user=operation.metadata.user).headers())
+        if not shows(await store.head_object(bucket, key), wanted):
             raise _Lie("CopyObject answered success and the copy has other metadata")
     if not isinstance(operation.tags, str) and dict(await store.get_tags(bucket, key)) != operation.tags:
         raise _Lie("CopyObject answered success and the copy has other tags")
