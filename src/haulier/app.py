@@ -13,6 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from haulier import datadir, logs
+from haulier.admin.listener import Listener
+from haulier.admin.setup import administration, defined
+from haulier.admin.uses import KeyUses
 from haulier.api.auth import Authenticator
 from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.listening import listen
@@ -72,7 +75,9 @@ class _Parts:
     def __init__(self, settings: Settings, jobstore: SqlJobStore, audit: AuditLog, clock: Clock) -> None:
         data_dir, limits = settings.server.data_dir, settings.limits
         stores = settings.store_list()
-        self.directory = Directory(settings.account_list())
+        self.directory = Directory()
+        self.policies = Policies()
+        self.administration = administration(settings, jobstore.accounts, self.directory, self.policies, audit, clock)
         self.settings = settings
         self._started_with = settings
         self._reloading = threading.Lock()
@@ -82,7 +87,6 @@ class _Parts:
         self._spool = FolderSpool(data_dir / "spool")
         self.failure: BaseException | None = None
         self.engine = LocalEngine(data_dir, stores, settings.engine.runners)
-        self.policies = Policies(settings.policies)
         rights = Rights(self.policies)
         self.briefs = Briefs(self.directory, settings.store_credentials(), rights, tasks_max=limits.tasks_per_job)
         self.proofs = Proofs(stores, clock)
@@ -173,8 +177,7 @@ class _Parts:
     def _reload(self, settings: Settings) -> None:
         """Take over users, policies, roles, stores and limits (design §8); all else needs a new start."""
         stores = settings.store_list()
-        self.policies.reload(settings.policies)
-        self.directory.reload(settings.account_list())
+        self.administration.load(defined(settings))
         self.authenticator.default_region = _default_region(settings)
         self.briefs.reload(settings.store_credentials(), tasks_max=settings.limits.tasks_per_job)
         self.proofs.reload(stores)
@@ -205,6 +208,9 @@ def serve(settings: Settings) -> int:
         audit.start()
         stack.callback(audit.stop)
         parts = _Parts(settings, jobstore, audit, clock)
+        for thread in (KeyUses(parts.administration), Listener(settings.server.data_dir, parts.administration.execute)):
+            stack.callback(thread.stop)
+            thread.start()
         # In a thread: it may wait for the sweeper, and requests are answered meanwhile.
         signal.signal(signal.SIGHUP, lambda _signal, _frame: threading.Thread(target=parts.read_again, daemon=True).start())
         _tell(settings)

@@ -5,23 +5,32 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
 from haulier.core.errors import DataDirectoryBusy, SettingsError
 
 SECRET_BYTES: Final = 32
+COMMAND_SECONDS_MAX: Final = 10.0
+"""How long a command may hold the directory that a server wants to have."""
+
+Holder = Literal["server", "command"]
+"""Who holds the directory: a server for as long as it runs, a command while it is carried out."""
 _KEY: Final = "server.data_dir"
 
 _log = structlog.get_logger(__name__)
 
 
 @contextlib.contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Make the directory, private to this user, and hold its lock. Raises DataDirectoryBusy, SettingsError."""
+def locked(data_dir: Path, holder: Holder = "server") -> Iterator[None]:
+    """Make the directory, private to this user, and hold its lock. A command holds it for a moment only, which is waited for.
+
+    Raises DataDirectoryBusy, SettingsError.
+    """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(data_dir)
@@ -29,19 +38,30 @@ def locked(data_dir: Path) -> Iterator[None]:
     except OSError as error:
         raise SettingsError(_KEY, f"{data_dir} cannot be used: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            raise DataDirectoryBusy(
-                f"the data directory {str(data_dir)!r} is in use by another haulier server (process {owner});"
-                " stop it, or set server.data_dir to another folder"
-            ) from None
+        _take(lock, data_dir)
         os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(lock, f"{os.getpid()} {holder}\n".encode(), 0)
         yield
     finally:
         os.close(lock)
+
+
+def _take(lock: int, data_dir: Path) -> None:
+    """Take the lock. Raises DataDirectoryBusy."""
+    end = time.monotonic() + COMMAND_SECONDS_MAX
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner, _, holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip().partition(" ")
+            if holder != "command" or time.monotonic() > end:
+                raise DataDirectoryBusy(
+                    f"the data directory {str(data_dir)!r} is in use by another haulier {holder or 'server'}"
+                    f" (process {owner or 'unknown'}); stop it, or set server.data_dir to another folder"
+                ) from None
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _make_private(data_dir: Path) -> None:

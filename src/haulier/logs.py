@@ -15,9 +15,10 @@ _SECRET_FIELDS: Final = frozenset(
 _log = structlog.get_logger(__name__)
 
 
-def configure() -> None:
-    """Set up logging for this process."""
+def configure(least: int = logging.DEBUG) -> None:
+    """Set up logging for this process; what is below the level `least` (of `logging`) is left out."""
     structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -200,8 +200,11 @@ BAD = {
     "a user key that cannot be signed": (changed('"admin-key"', '"a/b"'), f"{USER}.access_key", "letters, digits"),
     "a role name that no ARN can hold": (changed('name = "batch"', 'name = "a/b"'), f"{ROLE}.name", "is not a name"),
     "a role with an unknown store": (changed('stores = ["main"]', 'stores = ["mian"]'), f"{ROLE}.stores[0]", "known: main"),
-    "a role with an unknown user": (changed('users = ["admin"]', 'users = ["adm"]'), f"{ROLE}.users[0]", "no user 'adm'"),
-    "a role without keys": (changed("use_store_keys = true", ""), ROLE, "add [accounts.acme.roles.keys.main] or use_store_keys"),
+    "a role without keys": (
+        changed("use_store_keys = true", ""),
+        ROLE,
+        "give it keys of its own there, or let it use the store's",
+    ),
     "store keys that are not there": (
         changed('access_key = "store-key"\nsecret_key = "store-SECRET"', ""),
         f"{ROLE}.use_store_keys",
@@ -250,7 +253,11 @@ BAD = {
         "not usable in this version",
     ),
     "a spool in a bucket": ('[server]\nspool = "store:main/b/p"', "server.spool", "not usable in this version"),
-    "a file of secrets' keys": ('[server]\nsecrets_key_file = "k"', "server.secrets_key_file", "not usable in this version"),
+    "two places of master keys": (
+        '[server]\nsecrets_key_file = "k"\nsecrets_key = "1:x"',
+        "server.secrets_key_file",
+        "the master keys come from one place",
+    ),
     "trusted proxies": ('[server]\ntrusted_proxies = ["10.0.0.1"]', "server.trusted_proxies", "not usable in this version"),
     "functions": ('[functions."arn:aws:lambda:x"]\nurl = "http://f"', "functions", "not usable in this version"),
     "replication": ('[[replication]]\nsource = "a"', "replication", "not usable in this version"),

@@ -34,11 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _app() -> "App":
     from cyclopts import App  # noqa: PLC0415
 
-    from haulier.cli import audit, demo, job, serve  # noqa: PLC0415
+    from haulier.cli import account, audit, demo, job, key, role, serve, user  # noqa: PLC0415
 
     app = App(name="haulier", help="Batch operations on any S3-compatible object store.", version=f"haulier {__version__}")
     app.command(serve.serve)
     app.command(job.app)
+    app.command(account.app)
+    app.command(user.app)
+    app.command(key.app)
+    app.command(role.app)
     app.command(audit.app)
     app.command(demo.demo)
     return app

@@ -19,7 +19,7 @@ class Exit(IntEnum):
     DENIED = 4
     """No credentials, or they are not accepted or not sufficient."""
     NOT_FOUND = 5
-    """No such job."""
+    """No such job, account, user, key or role."""
     UNREACHABLE = 6
     """The server does not answer, or not sensibly."""
     TIMED_OUT = 7

@@ -4,11 +4,14 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
+
+from haulier.cli.exits import CommandFailed, Exit
 
 Output = Literal["table", "json", "name"]
 
@@ -17,6 +20,10 @@ _STYLES: Final = {
     "red": r"\b(Failed|Failing)\b",
     "yellow": r"\b(Suspended|Paus(ed|ing)|Cancell(ed|ing))\b",
 }
+
+
+_MOMENTS: Final = frozenset({"created", "expires", "last_used"})
+"""Columns that hold times."""
 
 
 def note(message: str) -> None:
@@ -51,6 +58,52 @@ def fields(values: Mapping[str, str | None]) -> None:
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
         line(f"{name.ljust(width)}  {value}")
+
+
+def records(rows: Sequence[Mapping[str, Any]], output: Output, name: str, columns: Sequence[str]) -> None:
+    """Rows of a list: a table of these columns, JSON with everything, or what stands under `name`."""
+    if output == "json":
+        as_json(rows)
+    elif output == "name":
+        for row in rows:
+            line(str(row[name]))
+    else:
+        header = [column.replace("_", " ").upper() for column in columns]
+        table(header, [[_cell(row[column], moment=column in _MOMENTS) for column in columns] for row in rows])
+
+
+def done(answer: Mapping[str, Any], output: Output, name: str, said: str) -> None:
+    """What a command did: a sentence with the answer's values in it, JSON, or what stands under `name`."""
+    if output == "json":
+        as_json(answer)
+    else:
+        line(str(answer[name]) if output == "name" else said.format_map(answer))
+
+
+def read_input(path: Path, bytes_max: int) -> str:
+    """The text of a file, or of standard input for `-`; no more than so many bytes. Raises OSError; CommandFailed where it is
+    longer or no text."""
+    if str(path) == "-":
+        content = sys.stdin.buffer.read(bytes_max + 1)
+    else:
+        with path.open("rb") as file:
+            content = file.read(bytes_max + 1)
+    if len(content) > bytes_max:
+        raise CommandFailed(Exit.USAGE, f"{path} has more than {bytes_max:,} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise CommandFailed(Exit.USAGE, f"{path} is not UTF-8 text") from None
+
+
+def _cell(value: Any, *, moment: bool = False) -> str:
+    if moment and value is not None:
+        return local(datetime.fromisoformat(value)) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
 
 
 def local(moment: datetime | None) -> str | None:

@@ -61,6 +61,37 @@ class SealBroken(SecretsError):
     """A sealed secret does not open: it is not what was sealed for that place by that master key."""
 
 
+class WrongMasterKey(SecretsError):
+    """The master key of that version is not the one that sealed what is stored."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"the master key of version {version} is another one than that which sealed the stored secrets")
+        self.version = version
+
+
+# -- commands of the operator -----------------------------------------------------------------------------------------------
+
+
+class CommandRefused(HaulierError):
+    """A command is refused and changed nothing."""
+
+
+class NotDefined(CommandRefused):
+    """What the command names is not there."""
+
+
+class AlreadyDefined(CommandRefused):
+    """What the command would make is there already."""
+
+
+class DefinedInSettings(CommandRefused):
+    """The settings define it, so no command changes it; `place` names the key."""
+
+    def __init__(self, what: str, place: str) -> None:
+        super().__init__(f"{what} is defined in the settings ({place}): change it there and send SIGHUP to the server")
+        self.place = place
+
+
 # -- requests ---------------------------------------------------------------------------------------------------------------
 
 

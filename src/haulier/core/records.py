@@ -28,9 +28,14 @@ class UserRecord(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     name: str
     policy: str
-    """As `core.accounts.User.policy`."""
+    """The name of a built-in policy, or a whole document."""
     disabled: bool = False
     created_ms: int
+
+
+def is_document(policy: str) -> bool:
+    """Whether a stored policy is a document; else it is a built-in one's name."""
+    return policy.lstrip().startswith("{")
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +57,11 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> tuple[str, ...]:
         """What its secret is bound to."""
         return ("key", self.id, self.account, self.user, self.kind.value)
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"key {self.id} of account {self.account}"
 
 
 class RoleRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +90,11 @@ class RoleKeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> tuple[str, ...]:
         """What its secret is bound to."""
         return ("role", self.role, self.account, self.store, self.access_key)
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"key of role {self.role} of account {self.account} for store {self.store}"
 
 
 class StoreSecret(msgspec.Struct, frozen=True):
@@ -129,6 +144,10 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     def sealed(self) -> Sequence[KeyRecord | RoleKeyRecord]:
         """The records with a sealed secret."""
         return [*(key for key in self.keys.values() if key.secret is not None), *self.role_keys.values()]
+
+    def versions(self) -> frozenset[int]:
+        """The versions of the master keys that they are sealed by."""
+        return frozenset(record.secret.version for record in self.sealed() if record.secret is not None)
 
 
 class Put(msgspec.Struct, frozen=True):

@@ -118,10 +118,11 @@ def _check(settings: Settings) -> None:
 
 
 def _warnings(path: Path, document: Document, origins: Mapping[str, Origin]) -> list[str]:
-    secret = any(origin == "file" and key.endswith((".secret_key", ".session_token")) for key, origin in origins.items())
+    secret = any(
+        origin == "file" and key.endswith((".secret_key", ".secrets_key", ".session_token")) for key, origin in origins.items()
+    )
     private = [path] if secret else []
-    if document.server.tls_key is not None:
-        private.append(document.server.tls_key)
+    private += [file for file in (document.server.tls_key, document.server.secrets_key_file) if file is not None]
     found = [f"{file} holds secrets and others may read it: chmod 600 {file}" for file in private if _open_to_others(file)]
     if not document.stores:
         found.append("no [stores.NAME]: every job will fail, for no store answers for any bucket")

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from haulier.core.errors import SettingsError
+from haulier.core.names import AWS_ACCOUNT_ID, BUCKET_PATTERN, DIGITS, PRINCIPAL, WORD, problems_of_role
 from haulier.core.policy import BUILT_IN
 from haulier.settings.policies import names_document
 from haulier.settings.reader import not_usable
@@ -16,22 +17,15 @@ from haulier.settings.tables import (
     AccountSettings,
     CompatSettings,
     EngineSettings,
-    RoleSettings,
     ServerSettings,
     StoreSettings,
     UserSettings,
 )
 
-_DIGITS: Final = re.compile(r"[0-9]{1,20}")
-_AWS_ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-_PATTERN: Final = re.compile(r"[A-Za-z0-9._*?\[\]!-]{1,255}")
 _REGION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
-_WORD: Final = re.compile(r"[!-~]{1,4096}")
-"""What may stand in a header; session tokens are long."""
 # A key id of a caller stands in the credential scope of SigV4 and in a list of k=v&… in q-sign.
 _CALLER_KEY: Final = re.compile(r"[A-Za-z0-9._+=@:-]{1,128}")
-_PRINCIPAL: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 
 
 def check_server(server: ServerSettings) -> None:
@@ -51,6 +45,8 @@ def check_server(server: ServerSettings) -> None:
         )
     if server.trusted_proxies:
         raise not_usable("server.trusted_proxies", "forwarding headers are not read, so leave the array empty")
+    if server.secrets_key is not None and server.secrets_key_file is not None:
+        raise SettingsError("server.secrets_key_file", "is set beside server.secrets_key: the master keys come from one place")
     if server.data_dir.exists() and not server.data_dir.is_dir():
         raise SettingsError("server.data_dir", f"{server.data_dir} is not a folder")
 
@@ -72,7 +68,7 @@ def check_store(name: str, store: StoreSettings) -> None:
     """`[stores.NAME]` by itself; how stores go together is `core.placement.Resolver`'s."""
     path = f"stores.{name}"
     _check_endpoint(store.endpoint, f"{path}.endpoint")
-    _check_all(_PATTERN, store.buckets, f"{path}.buckets", "a bucket's name or glob")
+    _check_all(BUCKET_PATTERN, store.buckets, f"{path}.buckets", "a bucket's name or glob")
     _check_all(_REGION, store.regions, f"{path}.regions", "a region")
     if not store.regions:
         raise SettingsError(f"{path}.regions", "must name at least one region: the first is signed with")
@@ -94,10 +90,10 @@ def check_store(name: str, store: StoreSettings) -> None:
 def check_account(name: str, account: AccountSettings, stores: Collection[str], keyed: Collection[str]) -> None:
     """`[accounts.NAME]` by itself. `stores` are all stores' names, `keyed` those that have keys of their own."""
     path = f"accounts.{name}"
-    if account.aws_account_id is not None and not _AWS_ACCOUNT.fullmatch(account.aws_account_id):
+    if account.aws_account_id is not None and not AWS_ACCOUNT_ID.fullmatch(account.aws_account_id):
         raise SettingsError(f"{path}.aws_account_id", f"{account.aws_account_id!r} is not 12 digits")
     for key, value in (("cos_uin", account.cos_uin), ("cos_appid", account.cos_appid)):
-        if value is not None and not _DIGITS.fullmatch(value):
+        if value is not None and not DIGITS.fullmatch(value):
             raise SettingsError(f"{path}.{key}", f"{value!r} is not digits only")
     if (account.cos_uin is None) != (account.cos_appid is None):
         missing = "cos_uin" if account.cos_uin is None else "cos_appid"
@@ -108,12 +104,10 @@ def check_account(name: str, account: AccountSettings, stores: Collection[str], 
     _check_unique((role.name for role in account.roles), f"{path}.roles", "name")
     for index, user in enumerate(account.users):
         _check_user(f"{path}.users[{index}]", user)
-    users = {user.name for user in account.users}
     for index, role in enumerate(account.roles):
-        _check_role(f"{path}.roles[{index}]", role, stores, keyed)
-        for at, user_name in enumerate(role.users):
-            if user_name not in users:
-                raise SettingsError(f"{path}.roles[{index}].users[{at}]", f"there is no user {user_name!r} in {path}.users")
+        # Users that it names may have been made by a command: `admin.merging` looks at them.
+        for place, problem in problems_of_role(role, stores, keyed):
+            raise SettingsError(f"{path}.roles[{index}]{place}", problem)
 
 
 def check_accounts(accounts: Mapping[str, AccountSettings]) -> None:
@@ -132,7 +126,7 @@ def check_accounts(accounts: Mapping[str, AccountSettings]) -> None:
 
 
 def _check_user(path: str, user: UserSettings) -> None:
-    if not _PRINCIPAL.fullmatch(user.name):
+    if not PRINCIPAL.fullmatch(user.name):
         raise SettingsError(f"{path}.name", f"{user.name!r} is not a name: up to 64 letters, digits and _+=,.@-")
     if not _CALLER_KEY.fullmatch(user.access_key):
         raise SettingsError(f"{path}.access_key", "must be up to 128 letters, digits and ._+=@:-")
@@ -140,27 +134,6 @@ def _check_user(path: str, user: UserSettings) -> None:
     if user.policy not in BUILT_IN and not names_document(user.policy):
         known = ", ".join(map(repr, BUILT_IN))
         raise SettingsError(f"{path}.policy", f"must be {known}, or the path of a .json file, not {user.policy[:60]!r}")
-
-
-def _check_role(path: str, role: RoleSettings, stores: Collection[str], keyed: Collection[str]) -> None:
-    if not _PRINCIPAL.fullmatch(role.name):
-        raise SettingsError(f"{path}.name", f"{role.name!r} is not a name: up to 64 letters, digits and _+=,.@-")
-    _check_all(_PATTERN, role.buckets, f"{path}.buckets", "a bucket's name or glob")
-    for name, keys in role.keys.items():
-        if name not in role.stores:
-            raise SettingsError(f"{path}.keys.{name}", f"the role's stores do not name {name!r}")
-        _check_keys(f"{path}.keys.{name}", keys.access_key, keys.secret_key, keys.session_token)
-    for at, name in enumerate(role.stores):
-        if name not in stores:
-            raise SettingsError(f"{path}.stores[{at}]", f"there is no store {name!r} ({_names(stores)})")
-        if name in role.keys:
-            continue
-        if not role.use_store_keys:
-            raise SettingsError(
-                path, f"has no keys for store {name!r}: add [{path.partition('[')[0]}.keys.{name}] or use_store_keys = true"
-            )
-        if name not in keyed:
-            raise SettingsError(f"{path}.use_store_keys", f"stores.{name} has no access_key and secret_key")
 
 
 # -- forms -------------------------------------------------------------------------------------------------------------------
@@ -171,7 +144,7 @@ def _host_and_port(listen: str, path: str) -> tuple[str, int]:
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not host.strip("[]") or (":" in host and not bracketed):
         raise SettingsError(path, f"{listen!r} is not HOST:PORT (127.0.0.1:9444, [::1]:9444)")
-    if not _DIGITS.fullmatch(port) or int(port) > 65_535:
+    if not DIGITS.fullmatch(port) or int(port) > 65_535:
         raise SettingsError(path, f"{port!r} is not a port: a number from 0 to 65,535")
     return host.strip("[]"), int(port)
 
@@ -192,7 +165,7 @@ def _check_endpoint(endpoint: str, path: str) -> None:
         raise SettingsError(path, "is not a URL: host or port cannot be read") from None
     if url.username is not None or url.password is not None:
         raise SettingsError(path, "must not hold a user or password: use access_key and secret_key")
-    if url.scheme not in ("http", "https") or not host or not _WORD.fullmatch(endpoint):
+    if url.scheme not in ("http", "https") or not host or not WORD.fullmatch(endpoint):
         raise SettingsError(path, f"{endpoint!r} is not an http or https URL (http://127.0.0.1:9000)")
     if url.path not in ("", "/") or url.query or url.fragment:
         raise SettingsError(path, f"{endpoint!r} must end after host and port: a store is addressed without a path")
@@ -202,7 +175,7 @@ def _check_endpoint(endpoint: str, path: str) -> None:
 
 def _check_keys(path: str, access_key: str | None, secret_key: str | None, session_token: str | None = None) -> None:
     for key, value in (("access_key", access_key), ("secret_key", secret_key), ("session_token", session_token)):
-        if value is not None and not _WORD.fullmatch(value):
+        if value is not None and not WORD.fullmatch(value):
             raise SettingsError(f"{path}.{key}", "must be at most 4,096 ASCII characters without blanks")
 
 
@@ -242,7 +215,3 @@ def _check_unique(values: Iterable[str], path: str, key: str) -> None:
         if value in seen:
             raise SettingsError(f"{path}[{at}].{key}", f"{value!r} is taken already")
         seen.add(value)
-
-
-def _names(values: Collection[str]) -> str:
-    return f"known: {', '.join(sorted(values))}" if values else "no [stores.NAME] is set"

@@ -20,6 +20,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`host:port`, `[v6 address]:port`; port 0 lets the kernel choose."""
     data_dir: Path = Path("haulier-data")
     """Database and spool lie here. Relative paths of the file begin at the file's folder."""
+    secrets_key: Secret | None = None
+    """The master keys that seal stored secrets, as lines of VERSION:BASE64; meant for the environment."""
+    secrets_key_file: Path | None = None
+    """The file that holds the master keys; left out, `secrets.key` in `data_dir`, which is made when it is first needed."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     allow_plain_http: bool = False
@@ -33,8 +37,12 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     later: ClassVar[Mapping[str, str]] = {
         "database": "the database is SQLite in server.data_dir",
         "spool": "the spool lies in server.data_dir",
-        "secrets_key_file": "no secrets are stored, so there is nothing to encrypt",
     }
+
+    @property
+    def master_key_file(self) -> Path:
+        """Where the master keys lie, where `secrets_key` does not say them."""
+        return self.secrets_key_file or self.data_dir / "secrets.key"
 
     @property
     def host(self) -> str:

@@ -1,0 +1,158 @@
+"""Carries commands out, and keeps the directory as settings and records have it together.
+
+The same code runs in a server and in a program that has the database to itself. Every change passes through `execute`: decided on
+what is stored, stored in one transaction, told to the audit log, and then in force for whoever asks the directory.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from haulier.admin.keyfile import KeyFile
+from haulier.admin.keys import AddMasterKey
+from haulier.admin.merging import Merged, merged
+from haulier.admin.state import Asked, Decided, Defined, State, check_master_key
+from haulier.core.directory import Directory
+from haulier.core.errors import CommandRefused, SecretsError, SettingsError, Unavailable
+from haulier.core.policy import Policies
+from haulier.core.ports import Audit, Clock
+from haulier.core.records import AccountStore, Change, Records
+from haulier.core.sealing import MasterKeys
+
+_log = structlog.get_logger(__name__)
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """Who sends a command: the local user, as the kernel knows it."""
+
+    uid: int
+    pid: int
+
+
+class Administration:
+    """The operator's commands on one account store. Safe to use from any thread; commands run one after another."""
+
+    def __init__(
+        self,
+        store: AccountStore,
+        directory: Directory,
+        policies: Policies,
+        key_file: KeyFile,
+        audit: Audit,
+        clock: Clock,
+        *,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._policies = policies
+        self._key_file = key_file
+        self._audit = audit
+        self._clock = clock
+        self._random = random
+        self._defined = Defined()
+        self._turn = threading.Lock()
+
+    def load(self, defined: Defined) -> None:
+        """Hold these settings, at start and whenever they were read anew; what there is then is in force.
+
+        Raises SettingsError where settings and records define the same, and where the master keys are not those that sealed what
+        is stored: nothing has changed then, and a server must not start.
+        """
+        with self._turn:
+            _tell(self._hold(defined, self._store.read()))
+            self._defined = defined
+
+    def execute(self, command: Asked, peer: Peer) -> Any:
+        """Carry the command out; its answer, as JSON values. Raises CommandRefused, InvalidField, SecretsError, SettingsError,
+        Unavailable: nothing has changed then."""
+        with self._turn:
+            if command.changes and self._audit.problem is not None:
+                raise Unavailable(f"Nothing can be changed now: {self._audit.problem}.")
+            keys = self._master_keys(command)
+            decided = Decided(None)
+
+            def decide(records: Records) -> list[Change]:
+                nonlocal decided
+                decided = command.decide(self._state(records, keys))
+                return list(decided.changes)
+
+            if not command.changes:
+                decide(self._store.read())
+                return decided.answer
+            after = self._store.write(decide)
+            self._record(command, decided, peer)
+            self._take_over(after)
+            return decided.answer
+
+    def note_uses(self) -> None:
+        """Store when keys were used last."""
+        self._store.note_uses(self._directory.take_uses())
+
+    def _state(self, records: Records, keys: MasterKeys | None) -> State:
+        return State(
+            defined=self._defined,
+            records=records,
+            now_ms=self._clock.now_ms(),
+            random=self._random,
+            master_keys=keys,
+            has_jobs=lambda account, unfinished: self._store.has_jobs(account, unfinished=unfinished),
+        )
+
+    def _master_keys(self, command: Asked) -> MasterKeys | None:
+        """Those that the command needs; the first one is made where nothing was ever sealed."""
+        if not command.seals:
+            return None
+        records, keys = self._store.read(), self._key_file.read()
+        _check_master_keys(records, keys)
+        if isinstance(command, AddMasterKey):
+            return self._key_file.add(self._random)
+        return keys or self._key_file.make(self._random)
+
+    def _record(self, command: Asked, decided: Decided, peer: Peer) -> None:
+        """The one place that every change passes on its way to the audit log."""
+        name = str(type(command).__struct_config__.tag)
+        made = {what: decided.answer[what] for what in ("account", "user", "role", "key") if what in decided.answer}
+        entry = {"kind": "administration", "command": name, "uid": peer.uid, "pid": peer.pid, **command.noted(), **made}
+        self._audit.record(entry, durable=True)
+        _log.info("administration", command=name, uid=peer.uid)
+
+    def _hold(self, defined: Defined, records: Records) -> Merged:
+        """Let this be in force. Raises SettingsError, and has then changed nothing."""
+        keys = self._key_file.read()
+        _check_master_keys(records, keys)
+        found = merged(defined, records, keys)
+        self._policies.reload({**defined.policies, **found.policies})  # first: a user whose policy is not known may do nothing
+        self._directory.reload(found.accounts)
+        return found
+
+    def _take_over(self, records: Records) -> None:
+        try:
+            self._hold(self._defined, records)
+        except SettingsError as error:  # the file of the master keys has gone meanwhile: what was in force stays so
+            raise CommandRefused(f"the change is stored, but not in force before a restart: {error}") from None
+
+
+def _tell(found: Merged) -> None:
+    for problem in found.problems:
+        _log.warning(problem.message, **problem.facts)
+
+
+def _check_master_keys(records: Records, keys: MasterKeys | None) -> None:
+    """Raises SettingsError unless everything that is sealed can be opened, as far as the keys themselves tell."""
+    needed = records.versions()
+    path = "server.secrets_key_file"
+    if needed and keys is None:
+        raise SettingsError(
+            path, f"the database holds {len(records.sealed())} sealed secrets, and there is no master key to open them with"
+        )
+    for version in sorted(needed):
+        try:
+            assert keys is not None
+            check_master_key(keys, records.master_keys.get(version), version)
+        except SecretsError as error:
+            raise SettingsError(path, f"{error}; the stored secrets cannot be opened") from None
