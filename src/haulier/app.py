@@ -33,7 +33,7 @@ from haulier.engine.coordinator import Coordinator
 from haulier.engine.grants import Grants
 from haulier.engine.joblife import JobLimits
 from haulier.engine.local import LocalEngine
-from haulier.engine.prober import Proofs
+from haulier.engine.proofs import Proofs
 from haulier.engine.sweeper import Sweeper
 from haulier.jobstore import SqlJobStore
 from haulier.service import Service

@@ -10,6 +10,7 @@ from haulier.core.accounts import Account, Key, Role, User
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.directory import Directory
 from haulier.core.errors import Unavailable
+from haulier.core.grants import Usage
 from haulier.core.lifecycle import TERMINAL, JobEvent, advance
 from haulier.core.placement import Store
 from haulier.core.policy import Policies
@@ -20,8 +21,9 @@ from haulier.engine.coordinator import Coordinator
 from haulier.engine.grants import Grants
 from haulier.engine.joblife import JobLimits
 from haulier.engine.port import FromRunner, RunnerJoined, RunnerLost
-from haulier.engine.prober import Proofs
+from haulier.engine.proofs import Proofs
 from haulier.jobstore import SqlJobStore
+from haulier.operations.probing import Finding
 from unit.values import a_job
 
 
@@ -87,6 +89,7 @@ class World:
         self.probes = []
         self.short = None
         self.verdict = "proven"
+        self.server = "toys/1"
 
     # the engine port
 
@@ -151,7 +154,8 @@ class World:
             return True
         if isinstance(unit, frames.ProbeStore):
             self.probes.append(unit.store)
-            toy.say(frames.Probed(attempt=unit.attempt, job=unit.job, store=unit.store, verdict=self.verdict, detail="as seen"))
+            finding = Finding(self.verdict, "as seen", self.server)
+            toy.say(frames.Probed(attempt=unit.attempt, job=unit.job, store=unit.store, finding=finding))
             return True
         if isinstance(unit, frames.WriteReport):
             names = [chunk.sealed_name for chunk in unit.chunks if chunk.sealed_name] + [s.name for s in unit.segments]
@@ -436,6 +440,20 @@ def test_what_was_proven_is_not_tried_again_by_the_next_job(tmp_path):
         stage.jobstore.create(a_job(id=number * 36, token=number), unfinished_max=10)
         stage.settle(until=lambda _, number=number: stage.job(number * 36).status == "Complete", job_id=number * 36)
     assert stage.world.probes == ["main"]
+    stage.jobstore.close()
+
+
+def test_a_store_is_tried_again_when_it_answers_as_another_server(tmp_path):
+    stage = Stage(tmp_path, stores=[STORE])
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: job.executed > 0)
+    assert stage.world.probes == ["main"]
+    stage.world.server = "toys/2"
+    name = min(stage.world.toys)
+    usage = {"main": Usage(1, 1, 1.0, full=False, paced=False, server="toys/2")}
+    stage.world.notices.append(FromRunner(name, frames.Events(first=stage.world.toys[name].number, events=(), usage=usage)))
+    assert stage.settle().status == "Complete"
+    assert stage.world.probes == ["main", "main"]
     stage.jobstore.close()
 
 

@@ -396,7 +396,7 @@ def test_a_probe_believes_what_it_reads_back_and_leaves_nothing_behind(room, kin
     run_probe(
         frames.ProbeStore(attempt=Attempt(1, 1), job="job-1", store="main"), brief, room, room.effects.run, room.events.append
     )
-    assert (room.events[0].verdict, room.keys("scratch")) == (verdict, [])
+    assert (room.events[0].finding.verdict, room.keys("scratch")) == (verdict, [])
 
 
 def test_a_probe_without_a_scratch_bucket_is_inconclusive(room):
@@ -405,4 +405,4 @@ def test_a_probe_without_a_scratch_bucket_is_inconclusive(room):
     run_probe(
         frames.ProbeStore(attempt=Attempt(1, 1), job="job-1", store="main"), brief, room, room.effects.run, room.events.append
     )
-    assert room.events[0].verdict == "inconclusive"
+    assert room.events[0].finding.verdict == "inconclusive"

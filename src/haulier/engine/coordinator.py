@@ -27,8 +27,8 @@ from haulier.engine.handout import HandOut
 from haulier.engine.joblife import JobLife, JobLimits
 from haulier.engine.jobrun import JobRun
 from haulier.engine.port import Engine, FromRunner, Notice, RunnerJoined
-from haulier.engine.prober import Proofs
 from haulier.engine.progress import Progress
+from haulier.engine.proofs import Proofs
 from haulier.engine.readiness import Readiness
 from haulier.engine.scheduler import may_run
 
@@ -68,6 +68,7 @@ class Coordinator:
         self.limits = limits
         """May be replaced at any time."""
         self._crashed = crashed
+        self._proofs = proofs
         self._grants = grants
         self._runs: dict[str, JobRun] = {}
         self._progress = Progress(clock)
@@ -202,6 +203,7 @@ class Coordinator:
     def _forget(self, job_id: str) -> None:
         """The job is terminal. Its runners may still hold something of it: they give it back, and nobody listens."""
         run = self._runs.pop(job_id)
+        self._proofs.forget(job_id)
         for runner in run.runners() | ({run.file_unit.runner} if run.file_unit is not None else set()):
             self._dispatch.call_back(run, runner)
 
@@ -217,10 +219,16 @@ class Coordinator:
                 return
             for event in notice.events.events:
                 self._take_event(event)
-            self._grants.heard(notice.runner, notice.events.serial, notice.events.usage)
+            self._heard_of_stores(notice)
             self._heard[notice.runner] = notice.events.first + len(notice.events.events) - 1
         else:
             self._lost(notice.runner, notice.reason)
+
+    def _heard_of_stores(self, notice: FromRunner) -> None:
+        self._grants.heard(notice.runner, notice.events.serial, notice.events.usage)
+        for store, usage in notice.events.usage.items():
+            if usage.server is not None:
+                self._proofs.seen(store, usage.server)
 
     def _lost(self, runner: str, reason: str) -> None:
         self._dispatch.runners.pop(runner, None)

@@ -13,9 +13,8 @@ from haulier.core.ports import ChunksStaged, Clock, Spool
 from haulier.engine import frames
 from haulier.engine.dispatch import Dispatch
 from haulier.engine.jobrun import Held, JobRun
-from haulier.engine.prober import Proofs
 from haulier.engine.progress import Progress
-from haulier.operations.probing import Finding
+from haulier.engine.proofs import Proofs
 
 FILE_UNITS_PER_RUNNER: Final = 2
 RETRY_SECONDS_MAX: Final = 300.0
@@ -111,11 +110,12 @@ class FileUnits:
             self._failed(run, event)
 
     def _probed(self, run: JobRun, event: frames.Probed) -> None:
-        self._progress.note(run, EventKind.PROBED, store=event.store, verdict=event.verdict, detail=event.detail)
-        failure = self._proofs.record(run.job, event.store, Finding(event.verdict, event.detail))
+        finding = event.finding
+        self._progress.note(run, EventKind.PROBED, store=event.store, verdict=finding.verdict, detail=finding.detail)
+        failure = self._proofs.record(run.job, event.store, finding)
         if failure is None:
             return
-        if event.verdict == "inconclusive" and run.job.executed:
+        if finding.verdict == "inconclusive" and run.job.executed:
             # It was proven when the job began; a scratch bucket that cannot be reached now is no reason to end the job.
             self._try_later(run, failure.code, failure.reason)
         else:

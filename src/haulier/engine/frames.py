@@ -5,7 +5,7 @@ numbered; a runner keeps each until a `Renew` acknowledges it, which also says t
 """
 
 import struct
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from haulier.core.chunk import Attempt, Chunk, Segment
 from haulier.core.grants import Grant, Usage
 from haulier.core.job import Dialect, Manifest, OperationSpec, Placement, Report
 from haulier.core.placement import Store
+from haulier.operations.probing import Finding
 
 
 class JobBrief(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,13 +143,12 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What a probe found; `verdict` as in `operations.probing.Finding`."""
+    """What a probe found."""
 
     attempt: Attempt
     job: str
     store: str
-    verdict: Literal["proven", "lying", "inconclusive"]
-    detail: str
+    finding: Finding
 
 
 class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag=True):

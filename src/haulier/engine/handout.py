@@ -9,8 +9,8 @@ from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, Clock, 
 from haulier.engine import frames
 from haulier.engine.dispatch import Dispatch
 from haulier.engine.jobrun import JobRun
-from haulier.engine.prober import Proofs
 from haulier.engine.progress import Progress
+from haulier.engine.proofs import Proofs
 from haulier.engine.scheduler import Candidate, choose
 
 CHUNKS_PER_RUNNER: Final = 3
@@ -73,7 +73,7 @@ class HandOut:
                 available=run.available,
             )
             for run in self._runs.values()
-            if run.job.status == JobStatus.ACTIVE and run.job.id in allowed and self._proofs.missing(run.job) is None
+            if run.job.status == JobStatus.ACTIVE and run.job.id in allowed and self._proofs.obstacle(run.job) is None
         ]
 
     # -- back

@@ -12,8 +12,8 @@ from haulier.engine.dispatch import Dispatch
 from haulier.engine.fileunits import FileUnits
 from haulier.engine.handout import HandOut
 from haulier.engine.jobrun import JobRun
-from haulier.engine.prober import Proofs
 from haulier.engine.progress import Progress
+from haulier.engine.proofs import Proofs, Unproven
 
 FAILURE_JUDGED_FROM: Final = 1_000
 DAY_MS: Final = 86_400_000
@@ -103,11 +103,14 @@ class JobLife:
             self._hand_out.open(run)
 
     def _proven(self, run: JobRun) -> bool:
-        """Whether every store that the rows are on was seen to do the operation (decisions §4); if not, the next one is tried."""
-        unproven = self._proofs.missing(run.job)
-        if unproven is not None:
-            self._file_units.probe(run, unproven)
-        return unproven is None
+        """Whether every store that the rows are on was seen to do the operation (decisions §4). One that was not tried is tried
+        now; one that was seen to lie ends the job."""
+        obstacle = self._proofs.obstacle(run.job)
+        if isinstance(obstacle, Unproven):
+            self._file_units.probe(run, obstacle.store)
+        elif obstacle is not None:
+            self._progress.fail(run, obstacle.code, obstacle.reason)
+        return obstacle is None
 
     def _load(self, run: JobRun) -> None:
         if not run.loaded:

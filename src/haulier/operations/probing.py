@@ -28,6 +28,8 @@ class Finding(msgspec.Struct, frozen=True):
 
     verdict: Literal["proven", "lying", "inconclusive"]
     detail: str = ""
+    server: str = ""
+    """The Server header that the store answered with."""
 
 
 class _Lie(Exception):
@@ -48,16 +50,22 @@ async def probe(operation: AnyOperation, store: ObjectStore, bucket: str, prefix
     """Try the operation below `prefix` of the scratch bucket, and remove what was made. AccessDenied and the like are
     inconclusive, never lying."""
     made: list[bytes] = []
+    server = ""
     try:
+        server = await _server(store, await _put(store, bucket, prefix + b"server", made))
         await _TRIALS[type(operation)](operation, store, bucket, prefix, made)
     except _Lie as lie:
-        return Finding("lying", str(lie))
+        return Finding("lying", str(lie), server)
     except StoreError as error:
-        return Finding("inconclusive", f"the trial on bucket {bucket!r} was refused: {error}")
+        return Finding("inconclusive", f"the trial on bucket {bucket!r} was refused: {error}", server)
     finally:
         for key in made:
             await _remove(store, bucket, key)
-    return Finding("proven")
+    return Finding("proven", server=server)
+
+
+async def _server(store: ObjectStore, task: Task) -> str:
+    return (await store.head_object(task.bucket, task.key)).headers.get("server", "")
 
 
 async def _put(store: ObjectStore, bucket: str, key: bytes, made: list[bytes]) -> Task:
