@@ -65,7 +65,7 @@ def test_the_cos_block_copies_once_it_is_confirmed(folder, here):
 
 
 def test_the_command_line_block_lists_the_jobs_of_both_wires(folder, here):
-    command = block("sh", 0, here).replace("haulier ", f"{sys.executable} -m haulier ", 1)
+    command = block("sh", 0, here).replace(".venv/bin/haulier ", f"{sys.executable} -m haulier ", 1)
     printed = run(["sh", "-c", command], folder)
     assert "S3PutObjectTagging" in printed
     assert "Complete" in printed

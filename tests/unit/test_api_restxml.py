@@ -154,6 +154,17 @@ def test_times_are_read_as_iso_8601_or_unix_seconds(text: str, milliseconds: int
     assert S3.parse("CreateJob", body)["Operation"]["S3PutObjectCopy"]["ModifiedSinceConstraint"] == milliseconds
 
 
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00", "253402300800", "2030-02-30T00:00:00Z"]
+)
+def test_times_that_no_header_can_tell_are_refused_with_their_path(text: str) -> None:
+    body = s3_job(
+        f"<Operation><S3PutObjectCopy><ModifiedSinceConstraint>{text}</ModifiedSinceConstraint></S3PutObjectCopy></Operation>"
+    )
+    with pytest.raises(InvalidField, match=r"^Operation\.S3PutObjectCopy\.ModifiedSinceConstraint: .* is not a time"):
+        S3.parse("CreateJob", body)
+
+
 def test_unknown_elements_elsewhere_are_ignored() -> None:
     assert S3.parse("CreateJob", s3_job("<Sparkle><Deep/></Sparkle><Priority>3</Priority>")) == {"Priority": 3}
 

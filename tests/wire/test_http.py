@@ -436,3 +436,15 @@ def test_connections_beyond_the_limit_are_told_so_and_closed(limits: dict[str, i
         assert few.connected.total() <= 1
     finally:
         server.stop()
+
+
+def test_a_server_that_stops_does_not_wait_for_a_body_that_never_comes() -> None:
+    server = Server(HaulierHttpProtocol, "uvloop")
+    with server.connect() as connection:
+        connection.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+        while not server.seen:
+            time.sleep(0.01)
+        begun = time.monotonic()
+        server.stop()
+        assert server.gone.is_set()
+        assert time.monotonic() - begun < 5

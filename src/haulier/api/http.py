@@ -28,6 +28,7 @@ from haulier.core.errors import DocumentTooLarge
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 HEADERS_MAX: Final = 100
+SHUTDOWN_BODY_SECONDS: Final = 2.0
 _PROXIED: Final = re.compile(rb"/jobs(?:[/?].*)?|(?:/[^?]*)?/v20180820(?:[/?].*)?", re.DOTALL)
 """The two wires' paths, that of S3 also behind the base path of an endpoint URL."""
 
@@ -171,6 +172,12 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if queued and self._in_body and not self.transport.is_closing():
             self._expect(self.body_seconds, "body")
+
+    def shutdown(self) -> None:
+        """As above it; a body that is still coming gets little more time, for the server waits for it."""
+        super().shutdown()
+        if self._in_body and not self.transport.is_closing():
+            self._expect(min(self.body_seconds, SHUTDOWN_BODY_SECONDS), "body")
 
     def _check_headers(self) -> bytes:
         """The Host."""

@@ -15,6 +15,7 @@ FAILURE_REASON_BYTES_MAX: Final = 256
 OBJECT_TAGS_MAX: Final = 10
 """Tags of an object, on S3 and COS alike."""
 
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -58,11 +59,14 @@ def tag_map(tags: Sequence[Mapping[str, str]], path: str, most: int | None = Non
 
 
 def metadata_names(user: Mapping[str, str], path: str) -> None:
-    """User metadata travels as headers (RFC 9110): names must be tokens, and differ by more than case. Raises InvalidField."""
+    """User metadata travels as headers (RFC 9110): names must be tokens that differ by more than case, values hold no
+    control characters. Raises InvalidField."""
     seen: set[str] = set()
-    for name in user:
+    for name, value in user.items():
         if not _TOKEN.fullmatch(name):
             raise InvalidField(path, f"{name[:80]!r} cannot be the name of a header")
+        if _CONTROL.search(value):
+            raise InvalidField(f"{path}[{name!r}]", f"{value[:80]!r} holds a control character, which no header can carry")
         if name.lower() in seen:
             raise InvalidField(path, f"{name[:80]!r} is given twice, for case makes no difference")
         seen.add(name.lower())

@@ -14,6 +14,8 @@ _UNIX: Final = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
 _ISO: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|([+-])([0-9]{2}):?([0-9]{2}))"
 )
+_SECONDS_MAX: Final = 253_402_300_799
+"""The last second of the year 9999, which is the last that HTTP can tell."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,7 +61,8 @@ def _boolean(text: str, path: str) -> bool:
 
 
 def _milliseconds(text: str, path: str) -> int:
-    if unix := _UNIX.fullmatch(text):
+    unix = _UNIX.fullmatch(text)
+    if unix and int(unix[1]) <= _SECONDS_MAX:
         return int(unix[1]) * 1000 + _thousandths(unix[2])
     found = _ISO.fullmatch(text)
     if found:
@@ -67,8 +70,8 @@ def _milliseconds(text: str, path: str) -> int:
         offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
         try:
             zone = timezone(-offset if sign == "-" else offset)
-            moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=zone)
-        except ValueError:
+            moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=zone).astimezone(UTC)
+        except (ValueError, OverflowError):  # OverflowError: in UTC the year is 0 or 10000
             pass
         else:
             return (moment - _EPOCH) // timedelta(milliseconds=1) + _thousandths(fraction)

@@ -1,6 +1,7 @@
 """How to talk to the store and server that `haulier demo --keep` leaves running."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 from haulier.cli.demo.stage import LISTS, Stage
@@ -12,6 +13,7 @@ def how_to(stage: Stage, folder: Path) -> str:
     url = stage.server.url
     store_keys = f"AWS_ACCESS_KEY_ID={stage.store.access_key} AWS_SECRET_ACCESS_KEY={stage.store.secret_key}"
     keys = f"AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} AWS_DEFAULT_REGION=us-east-1"
+    gone = f"while kill -0 {stage.server.pid} 2>/dev/null; do sleep 0.1; done"
     sockets = " ".join(map(str, stage.store.sockets))
     return f"""
 Store and server go on. boto3 (the client is a stock one but for its address):
@@ -23,7 +25,7 @@ Store and server go on. boto3 (the client is a stock one but for its address):
 AWS command line (it puts the account before any host, so our port is its proxy and needs no DNS):
 
   {keys} HTTP_PROXY={url} \\
-    aws s3control list-jobs --account-id {AWS_ACCOUNT_ID} --endpoint-url http://s3control.test
+    aws s3control list-jobs --account-id {AWS_ACCOUNT_ID} --region us-east-1 --endpoint-url http://s3control.test
 
 curl:
 
@@ -33,7 +35,7 @@ curl:
 
 Haulier's command line:
 
-  haulier job list --config {stage.server.config_file}
+  {Path(sys.executable).parent / "haulier"} job list --config {stage.server.config_file}
 
 The reports, in the store:
 
@@ -41,5 +43,5 @@ The reports, in the store:
 
 End both and remove what they wrote:
 
-  kill {stage.server.pid}; kill -9 {stage.store.pid}; rm -r {folder} {sockets}
+  kill {stage.server.pid}; {gone}; kill -9 {stage.store.pid}; rm -r {folder} {sockets}
 """
