@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from fuzz.policies import policy
 from haulier.api.auth import Authenticator, RawRequest
 from haulier.api.cos.routes import CosWire
 from haulier.api.s3control.routes import S3ControlWire
@@ -100,6 +101,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "xml_cos": _xml(lambda world: world.cos, b"/jobs"),
     "sigv4": lambda data: _answered(world().s3, request_of(data)),
     "qsign": lambda data: _answered(world().cos, request_of(data)),
+    "policy": policy,
 }
 
 

@@ -191,14 +191,14 @@ def _check_meets(pattern: str, kinds: Collection[Target], path: str) -> None:
 
 def _conditions(tree: Any, path: str) -> Iterable[Condition]:
     for written, keys in _object(tree, path).items():
-        at = f"{path}.{written}"
+        at = f"{path}.{_shown(written)}"
         quantifier, name, if_exists = _operator(written, at)
         seen: set[str] = set()
         fields = _object(keys, at)
         if not fields:
             raise PolicyError(at, "must name a condition key")
         for key_text, values in fields.items():
-            key_at = f"{at}.{key_text}"
+            key_at = f"{at}.{_shown(key_text)}"
             key = _key(key_text, key_at)
             if (spelled := canonical(key_text)) in seen:
                 raise PolicyError(key_at, "stands twice: the case of a key's letters is of no matter")
@@ -315,5 +315,6 @@ def _shown(text: str) -> str:
 
 
 def _nearest(text: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(text[:80], list(known), 1)
-    return f"; is {found[0]!r} meant?" if found else ""
+    by_letters = {word.lower(): word for word in known}
+    found = difflib.get_close_matches(text[:80].lower(), by_letters, 1)
+    return f"; is {by_letters[found[0]]!r} meant?" if found else ""
