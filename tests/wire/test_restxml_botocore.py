@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from haulier.api.restxml import Model, Sent
+from haulier.api.restxml import KEPT, Model, Sent
 from haulier.api.xmltree import read
+from s3model import SERVICE as EXTENDED
+from wire.xmls import read_twice
 
 MODEL = Model.s3control()
 SERVICE = botocore.model.ServiceModel(botocore.loaders.Loader().load_service_model("s3control", "service-2"))
@@ -118,18 +120,21 @@ def test_a_page_of_a_thousand_jobs_reads_back() -> None:
     assert ours(in_utc(parsed)) == {"Jobs": jobs, "NextToken": "a+b/c="}
 
 
-def test_the_sent_operation_reads_back_in_botocore() -> None:
-    operation = {
-        "S3PutObjectCopy": {
-            "TargetResource": "arn:aws:s3:::b",
-            "NewObjectTagging": [],
-            "NewObjectMetadata": {"UserMetadata": {"a": "b"}},
-        }
-    }
-    sent = SERIALIZER.serialize_to_request(
-        {"AccountId": "123456789012", "Operation": operation}, SERVICE.operation_model("CreateJob")
-    )
-    _, echo = MODEL.parse_with_echo("CreateJob", sent["body"])
-    body = MODEL.serialize("DescribeJob", {"Job": {"Operation": Sent(echo["Operation"])}})
-    parsed = PARSER.parse({"body": body, "headers": {}, "status_code": 200}, SERVICE.operation_model("DescribeJob").output_shape)
-    assert parsed["Job"]["Operation"] == operation
+@pytest.mark.parametrize("service", [SERVICE, EXTENDED], ids=["stock", "extended"])
+def test_what_botocore_sends_is_what_it_reads_back(service: botocore.model.ServiceModel) -> None:
+    """Manifest, generator, every operation, report and options: also those that no code carries out."""
+    create, describe = service.operation_model("CreateJob"), service.operation_model("DescribeJob")
+    kept = {name: shape for name, shape in create.input_shape.members.items() if name in KEPT}
+
+    @RELAXED
+    @given(st.fixed_dictionaries({}, optional={name: values(shape, SENDABLE) for name, shape in kept.items()}))
+    def same(value: dict[str, Any]) -> None:
+        body = SERIALIZER.serialize_to_request({"AccountId": "123456789012", "Priority": 1, **value}, create)["body"]
+        parsed, echo = MODEL.parse_with_echo("CreateJob", body)
+        assert parsed == {"Priority": 1, **ours(value)}
+        answer = MODEL.serialize("DescribeJob", {"Job": {name: Sent(node) for name, node in echo.items()}})
+        assert read_twice(answer) is not None
+        shown = PARSER.parse({"body": answer, "headers": {}, "status_code": 200}, describe.output_shape)
+        assert in_utc(shown["Job"]) == value
+
+    same()
