@@ -19,6 +19,7 @@ from haulier.admin.uses import KeyUses
 from haulier.api.auth import Authenticator
 from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.listening import listen
+from haulier.api.native.watching import Watching
 from haulier.api.server import create_app
 from haulier.audit import AuditLog
 from haulier.core.clock import SystemClock
@@ -51,11 +52,12 @@ _log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server; a signal lets the runners drain while the last requests are answered."""
+    """uvicorn's server; a signal lets the runners drain while the last requests are answered, and sends home who waits."""
 
-    def __init__(self, config: uvicorn.Config, coordinator: Coordinator) -> None:
+    def __init__(self, config: uvicorn.Config, coordinator: Coordinator, watching: Watching) -> None:
         super().__init__(config)
         self._coordinator = coordinator
+        self._watching = watching
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,6 +68,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._coordinator.begin_stop()
+        self._watching.close()
         super().handle_exit(sig, frame)
 
 
@@ -120,12 +123,19 @@ class _Parts:
             cos_signature_seconds_max=settings.server.cos_signature_seconds_max,
         )
         self._sweeper = self._new_sweeper()
+        watching = Watching(self.service)
         app = create_app(
-            self.service, self.authenticator, audit, ready=self._ready, body_bytes_max=lambda: self.settings.limits.body_bytes
+            self.service,
+            self.authenticator,
+            audit,
+            ready=self._ready,
+            body_bytes_max=lambda: self.settings.limits.body_bytes,
+            watching=watching,
+            hosts=settings.server.served_hosts,
         )
         self._protocol = protocol()
         self._limit_connections(settings)
-        self.server = _Server(_http(settings, app, self._protocol), self.coordinator)
+        self.server = _Server(_http(settings, app, self._protocol), self.coordinator, watching)
 
     def _ready(self) -> bool | str:
         return self.coordinator.problem or self._audit.problem or True

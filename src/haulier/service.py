@@ -34,7 +34,7 @@ from haulier.core.lifecycle import ENDING, TERMINAL, JobEvent, JobStatus, advanc
 from haulier.core.placement import Resolver
 from haulier.core.policy.questions import NOTHING_REQUESTED, Requested
 from haulier.core.policy.rights import Rights
-from haulier.core.ports import Clock, JobStore, ListQuery
+from haulier.core.ports import Clock, JobStore, ListQuery, Written
 
 PAGE_JOBS_MAX: Final = 1000
 COS_LIST_DAYS: Final = 90
@@ -43,6 +43,14 @@ TAGS_MAX: Final = 50
 EVENTS_MAX: Final = 1000
 """In one answer: a job's whole record."""
 DAY_MS: Final = 86_400_000
+
+
+Precondition = Callable[[Job], None]
+"""Called with a job as it is stored, in the transaction that would change it: what it raises is raised, and nothing changes."""
+
+
+def _always(job: Job) -> None:
+    """Change the job whatever it is."""
 
 
 class CreateJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +224,7 @@ class Service:
         _check_tag_count(request.tags)
         earlier = self._jobstore.by_token(caller.account.name, request.token)
         if earlier is not None:
-            return _repeated(earlier, request)
+            return _repeated(caller, earlier, request)
         job = msgspec.structs.replace(job, placements=self._placements(request.buckets))
         try:
             self._jobstore.create(job, unfinished_max=self._unfinished_jobs_max)
@@ -224,7 +232,7 @@ class Service:
             earlier = self._jobstore.by_token(caller.account.name, request.token)
             if earlier is None:
                 raise
-            return _repeated(earlier, request)
+            return _repeated(caller, earlier, request)
         return job
 
     def _new_job(self, caller: Caller, request: CreateJob) -> Job:
@@ -316,7 +324,7 @@ class Service:
             return job.created_ms, job.id
         return self._tokens.read(caller, token)
 
-    def set_priority(self, caller: Caller, job_id: str, priority: int) -> Job:
+    def set_priority(self, caller: Caller, job_id: str, priority: int, *, precondition: Precondition = _always) -> Job:
         """Give the job another priority, also while it runs. Raises JobNotFound, and IllegalTransition when it has ended."""
         requested = Requested(priority=priority)
 
@@ -326,9 +334,11 @@ class Service:
             return msgspec.structs.replace(job, priority=priority)
 
         self._job(caller, Call.SET_PRIORITY, job_id, requested)
-        return self._change(caller, Call.SET_PRIORITY, job_id, change, requested=requested)
+        return self._change(caller, Call.SET_PRIORITY, job_id, change, requested=requested, precondition=precondition)
 
-    def set_status(self, caller: Caller, job_id: str, requested: str, reason: str | None) -> StatusAnswer:
+    def set_status(
+        self, caller: Caller, job_id: str, requested: str, reason: str | None, *, precondition: Precondition = _always
+    ) -> StatusAnswer:
         """Confirm, resume (`Ready`), cancel (`Cancelled`) or, with extensions on, pause (`Paused`) a job.
 
         `Ready` lets a job act as its role, so it needs what creating it needs (decisions §2). Raises InvalidField for another
@@ -346,10 +356,11 @@ class Service:
             return changed if reason is None else msgspec.structs.replace(changed, status_reason=reason)
 
         self._job(caller, Call.SET_STATUS, job_id)
-        if requested not in LEGAL[caller.dialect] or (requested == "Paused" and not self.extensions):
-            known = "Ready, Cancelled or Paused" if self.extensions else "Ready or Cancelled"
+        may_pause = self._may_pause(caller.dialect)
+        if requested not in LEGAL[caller.dialect] or (requested == "Paused" and not may_pause):
+            known = "Ready, Cancelled or Paused" if may_pause else "Ready or Cancelled"
             raise InvalidField("requestedJobStatus", f"{requested!r} is not {known}")
-        job = self._change(caller, Call.SET_STATUS, job_id, change, reason=reason)
+        job = self._change(caller, Call.SET_STATUS, job_id, change, reason=reason, precondition=precondition)
         resumed = requested == "Ready" and job.status == JobStatus.ACTIVE
         return StatusAnswer(job, JobStatus.READY.value if resumed else str(job.status))
 
@@ -362,19 +373,25 @@ class Service:
         *,
         requested: Requested = NOTHING_REQUESTED,
         reason: str | None = None,
+        precondition: Precondition,
     ) -> Job:
         """Change the job, which `_job` has looked at. The caller's right is asked again, for the job as it is by now."""
         now_ms = self.clock.now_ms()
 
         def authorised(job: Job) -> Job:
             self._rights.check(caller, call, now_ms, job=job, requested=requested)
+            precondition(job)
             return change(job)
 
         return self._jobstore.change(caller.account.name, job_id, authorised, by=caller.user.name, reason=reason)
 
+    def _may_pause(self, dialect: Dialect) -> bool:
+        """Decisions §2: on both wires while extensions are on, and natively."""
+        return self.extensions or dialect == "native"
+
     def _reaction(self, dialect: Dialect, requested: str, job: Job) -> Reaction | None:
         status = JobStatus(job.status)
-        if self.extensions and requested == "Ready" and job.paused_by == "user" and status in (_S.PAUSING, _S.PAUSED):
+        if self._may_pause(dialect) and requested == "Ready" and job.paused_by == "user" and status in (_S.PAUSING, _S.PAUSED):
             return _E.RELEASED
         return LEGAL[dialect][requested].get(status)
 
@@ -387,25 +404,45 @@ class Service:
         """The job's own tags."""
         return self._job(caller, Call.GET_TAGS, job_id).tags
 
-    def put_tags(self, caller: Caller, job_id: str, tags: Mapping[str, str]) -> None:
+    def put_tags(self, caller: Caller, job_id: str, tags: Mapping[str, str], *, precondition: Precondition = _always) -> None:
         """Replace the job's tags, whatever its state. Raises TooManyTags, JobNotFound."""
-        self._set_tags(caller, Call.PUT_TAGS, job_id, tags, Requested(tags=tags))
+        self._set_tags(caller, Call.PUT_TAGS, job_id, tags, Requested(tags=tags), precondition)
 
-    def delete_tags(self, caller: Caller, job_id: str) -> None:
+    def delete_tags(self, caller: Caller, job_id: str, *, precondition: Precondition = _always) -> None:
         """Remove all of the job's tags; none is no error."""
-        self._set_tags(caller, Call.DELETE_TAGS, job_id, {}, NOTHING_REQUESTED)
+        self._set_tags(caller, Call.DELETE_TAGS, job_id, {}, NOTHING_REQUESTED, precondition)
 
-    def _set_tags(self, caller: Caller, call: Call, job_id: str, tags: Mapping[str, str], requested: Requested) -> None:
+    def _set_tags(
+        self,
+        caller: Caller,
+        call: Call,
+        job_id: str,
+        tags: Mapping[str, str],
+        requested: Requested,
+        precondition: Precondition,
+    ) -> None:
         after = dict(tags)
         self._job(caller, call, job_id, requested)
         _check_tag_count(tags)
-        self._change(caller, call, job_id, lambda job: msgspec.structs.replace(job, tags=after), requested=requested)
 
-    def delete(self, caller: Caller, job_id: str) -> None:
+        def change(job: Job) -> Job:
+            return msgspec.structs.replace(job, tags=after)
+
+        self._change(caller, call, job_id, change, requested=requested, precondition=precondition)
+
+    def watch(self, told: Callable[[Sequence[Written]], None]) -> Callable[[], None]:
+        """As `JobStore.watch`; for whoever serves callers that may see the jobs they wait for."""
+        return self._jobstore.watch(told)
+
+    def delete(self, caller: Caller, job_id: str, *, precondition: Precondition = _always) -> None:
         """Hide the job; an unfinished one is cancelled first and ends properly, unseen. Its token stays used (decisions §5)."""
         now_ms = self.clock.now_ms()
         self._job(caller, Call.DELETE, job_id)
-        self._change(caller, Call.DELETE, job_id, lambda job: _react(job, _DISCARD[JobStatus(job.status)], now_ms))
+
+        def change(job: Job) -> Job:
+            return _react(job, _DISCARD[JobStatus(job.status)], now_ms)
+
+        self._change(caller, Call.DELETE, job_id, change, precondition=precondition)
         self._jobstore.delete(caller.account.name, job_id, by=caller.user.name)
 
 
@@ -423,10 +460,10 @@ def _react(job: Job, reaction: Reaction, now_ms: int) -> Job:
             return msgspec.structs.replace(changed, confirmation_given=True) if reaction is _E.CONFIRMED else changed
 
 
-def _repeated(earlier: Job, request: CreateJob) -> Job:
+def _repeated(caller: Caller, earlier: Job, request: CreateJob) -> Job:
     """The answer to a token that is taken: COS refuses every repetition, the others only another content (decisions §2)."""
     same = earlier.dialect == request.dialect and hmac.compare_digest(earlier.digest.encode(), request.digest.encode())
-    if request.dialect == "cos" or not same:
+    if caller.dialect == "cos" or not same:
         raise TokenReused(request.token, earlier.id)
     return earlier
 

@@ -258,6 +258,7 @@ BAD = {
         "server.secrets_key_file",
         "the master keys come from one place",
     ),
+    "a host with a port": ('[server]\nhosts = ["batch.example.com:443"]', "server.hosts[0]", "without scheme and port"),
     "trusted proxies": ('[server]\ntrusted_proxies = ["10.0.0.1"]', "server.trusted_proxies", "not usable in this version"),
     "functions": ('[functions."arn:aws:lambda:x"]\nurl = "http://f"', "functions", "not usable in this version"),
     "replication": ('[[replication]]\nsource = "a"', "replication", "not usable in this version"),

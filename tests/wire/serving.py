@@ -14,6 +14,7 @@ import uvicorn
 
 from haulier.api.auth import Authenticator
 from haulier.api.http import HaulierHttpProtocol
+from haulier.api.native.watching import Watching
 from haulier.api.server import create_app
 from haulier.audit import AuditLog
 from haulier.audit.files import files
@@ -28,6 +29,7 @@ from haulier.core.ports import JobMoved, ListQuery
 from haulier.jobstore import SqlJobStore
 from haulier.service import Service
 from haulier.testing.cosclient import CosClient
+from wire.native import NativeClient
 
 AWS_ACCOUNT_ID = "123456789012"
 COS_UIN = "100000000001"
@@ -115,7 +117,15 @@ class Serving:
     """What a test needs of the running server."""
 
     def __init__(
-        self, service: Service, jobstore: SqlJobStore, audit: AuditLog, folder: Path, clock: SettableClock, port: int
+        self,
+        service: Service,
+        jobstore: SqlJobStore,
+        audit: AuditLog,
+        folder: Path,
+        clock: SettableClock,
+        port: int,
+        directory: Directory,
+        watching: Watching,
     ) -> None:
         self.service = service
         self.jobstore = jobstore
@@ -125,6 +135,8 @@ class Serving:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.epoch = jobstore.begin_epoch()
+        self.directory = directory
+        self.watching = watching
         self.ready: bool | str = True
         self.settled: set[str] = set()
         """Jobs that stay in their state."""
@@ -157,6 +169,9 @@ class Serving:
         self.audit.record({"kind": "mark"}, durable=True)
         lines = [line for path in files(self.folder / "audit") for line in path.read_bytes().splitlines()]
         return [entry for entry in map(json.loads, lines) if entry["kind"] == "request"]
+
+    def native(self, name: str = "admin") -> NativeClient:
+        return NativeClient(self.port, name)
 
     def cos(self, name: str = "admin", appid: str = COS_APPID) -> CosClient:
         return CosClient(self.url, appid, f"AKID{name.upper()}", f"secret-of-{name}")
@@ -193,8 +208,10 @@ def serving(folder: Path) -> Iterator[Serving]:
     listener.bind(("127.0.0.1", 0))
     audit = AuditLog(folder / "audit", clock)
     audit.start()
-    running = Serving(service, jobstore, audit, folder, clock, listener.getsockname()[1])
-    app = create_app(service, Authenticator(Directory(accounts()), clock), audit, ready=lambda: running.ready)
+    directory, watching = Directory(accounts()), Watching(service)
+    running = Serving(service, jobstore, audit, folder, clock, listener.getsockname()[1], directory, watching)
+    authenticator = Authenticator(directory, clock)
+    app = create_app(service, authenticator, audit, ready=lambda: running.ready, watching=watching, hosts=["batch.example"])
     started = threading.Event()
 
     class Server(uvicorn.Server):
@@ -222,6 +239,7 @@ def serving(folder: Path) -> Iterator[Serving]:
         yield running
     finally:
         server.should_exit = True
+        watching.close()
         thread.join(10)
         listener.close()
         audit.stop()

@@ -38,6 +38,7 @@ __all__ = [
     "BODY_BYTES_MAX",
     "KEPT",
     "EchoNode",
+    "Element",
     "Model",
     "Operation",
     "Sent",
@@ -105,6 +106,12 @@ class Model:
         self.check(operation_name, value)
         return value, echo
 
+    def checked_tree(self, operation_name: str, root: Element) -> tuple[dict[str, Any], dict[str, EchoNode]]:
+        """As `checked`, for a document that did not come as XML."""
+        value, echo = self._read_tree(self.operations[operation_name], root)
+        self.check(operation_name, value)
+        return value, echo
+
     def _read(self, operation_name: str, body: bytes) -> tuple[dict[str, Any], dict[str, EchoNode]]:
         """Members, with `Unreadable` for text that is no value, and echo."""
         operation = self.operations[operation_name]
@@ -112,7 +119,9 @@ class Model:
             return {}, {}
         if not body:
             raise MalformedDocument("", f"the body is empty; it must be <{operation.input_root}>")
-        root = self._request_root(read(body), operation.input_root)
+        return self._read_tree(operation, self._request_root(read(body), operation.input_root))
+
+    def _read_tree(self, operation: Operation, root: Element) -> tuple[dict[str, Any], dict[str, EchoNode]]:
         value = self._structure(operation.input_shape, root, "", strict=False)
         echo = {child.tag: child.echo() for child in root.children if child.tag in KEPT and self._ours(child)}
         return value, echo

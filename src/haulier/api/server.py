@@ -1,10 +1,11 @@
-"""The ASGI app: health for the operator, and the two wires. Reading and writing happen on the event loop, all else in threads.
+"""The ASGI app: health for the operator, the two wires and the native API. Reading, writing and waiting happen on the event
+loop, all else in threads.
 
 What must be checked below ASGI (raw target, Host, header limits, deadlines) is checked in `http.py`. Run the server with its own
 Date and Server headers off: every answer here carries its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -20,6 +21,10 @@ from haulier.api.admission import Admission
 from haulier.api.auth import Authenticator
 from haulier.api.cos.routes import CosWire
 from haulier.api.http import check_announced, raw_request, read_body
+from haulier.api.native.openapi import openapi_json
+from haulier.api.native.routes import NativeWire, Stream, Waiting
+from haulier.api.native.streams import Streams
+from haulier.api.native.watching import Watching
 from haulier.api.s3control.routes import ROOT as S3_ROOT
 from haulier.api.s3control.routes import S3ControlWire
 from haulier.api.wire import Reply, Wire
@@ -37,10 +42,13 @@ def create_app(
     ready: Callable[[], bool | str],
     body_bytes_max: Callable[[], int] = lambda: BODY_BYTES_MAX,
     admission: Admission | None = None,
+    watching: Watching | None = None,
+    hosts: Collection[str] = (),
 ) -> ASGIApp:
     """The app. `ready()` says True, or False or the reason why this process can do no work now; it must not block.
 
-    A body may have `body_bytes_max()` bytes; it is asked for every request.
+    A body may have `body_bytes_max()` bytes; it is asked for every request. The native API answers under loopback's names and
+    `hosts`; `watching` is what to close when the server ends.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -52,8 +60,14 @@ def create_app(
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "reason": state or "not ready"}, 503)
 
-    wires = _Wires(service, authenticator, audit, body_bytes_max, admission or Admission())
-    app = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app=wires)])
+    async def openapi(_request: Request) -> Response:
+        return Response(openapi_json(), media_type="application/json")
+
+    native = NativeWire(service, authenticator, audit, hosts)
+    streams = Streams(native, watching or Watching(service))
+    wires = _Wires(service, authenticator, audit, body_bytes_max, admission or Admission(), native, streams)
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/api/v1/openapi.json", openapi)]
+    app = Starlette(routes=[*routes, Mount("/", app=wires)])
     return _Dated(app, service.clock)
 
 
@@ -73,7 +87,9 @@ class _Dated:
         await self._app(scope, receive, send_dated)
 
 
-_NOT_FOUND: Final = PlainTextResponse("There is nothing here: COS Batch is at /jobs, S3 Batch at /v20180820/jobs.\n", 404)
+_NOT_FOUND: Final = PlainTextResponse(
+    "There is nothing here: COS Batch is at /jobs, S3 Batch at /v20180820/jobs, the JSON API at /api/v1/jobs.\n", 404
+)
 
 
 class _Wires:
@@ -86,9 +102,13 @@ class _Wires:
         audit: Audit,
         body_bytes_max: Callable[[], int],
         admission: Admission,
+        native: NativeWire,
+        streams: Streams,
     ) -> None:
         self._s3 = S3ControlWire(service, authenticator, audit)
         self._cos = CosWire(service, authenticator, audit)
+        self._native = native
+        self._streams = streams
         self._body_bytes_max = body_bytes_max
         self._admission = admission
 
@@ -111,11 +131,19 @@ class _Wires:
             reply = await self._admission.run(wire.answer, request)
         except Overloaded as error:
             reply = wire.refuse(request, error)
-        await _answer(reply, scope, receive, send)
+        answer: Reply | None = reply
+        if isinstance(reply, Waiting):
+            answer = await self._streams.wait(reply, request, receive)
+        elif isinstance(reply, Stream):
+            answer = await self._streams.follow(reply, request, receive, send)
+        if answer is not None:
+            await _answer(answer, scope, receive, send)
 
     def _wire(self, scope: Scope) -> Wire | None:
         """By the path; by the header that names the tenant where the path says nothing."""
         path = unquote_to_bytes(scope["raw_path"])
+        if path.startswith(b"/api/"):
+            return self._native
         if path == b"/jobs" or path.startswith(b"/jobs/"):
             return self._cos
         names = {name for name, _ in scope["headers"]}

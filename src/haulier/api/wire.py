@@ -94,10 +94,11 @@ class Asked(msgspec.Struct, frozen=True):
     query: Sequence[tuple[str, str]]
     """Decoded names and values."""
     body: bytes
+    request: RawRequest
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer to be sent; `body` is XML or empty."""
+    """An answer to be sent; `body` is a document of the wire, or empty."""
 
     status: int
     body: bytes = b""
@@ -134,6 +135,8 @@ class Wire(ABC):
     """A dialect's wire: answers any request under its paths, and never raises."""
 
     errors: ClassVar[ErrorTable]
+    content_type: ClassVar[str] = "application/xml"
+    error_content_type: ClassVar[str] = "application/xml"
 
     def __init__(self, service: Service, authenticator: Authenticator, audit: Audit) -> None:
         self.service = service
@@ -165,8 +168,12 @@ class Wire(ABC):
         """The headers that every answer of the wire carries."""
 
     @abstractmethod
-    def error_document(self, error: WireError, message: str, path: str, ids: tuple[str, str]) -> bytes:
-        """The body of an error answer."""
+    def error_document(self, error: WireError, message: str, path: str, ids: tuple[str, str], cause: Exception) -> bytes:
+        """The body of an error answer: `path` is the request's, `cause` what went wrong."""
+
+    def error_headers(self, error: WireError) -> Headers:  # noqa: ARG002 - a wire may have none
+        """Headers of an error answer besides."""
+        return ()
 
     def answer(self, request: RawRequest) -> Reply:
         """What to answer to the request, errors included. What changed something is in the audit log before it is answered."""
@@ -179,14 +186,14 @@ class Wire(ABC):
                 self.check_job_id(seen.job_id)
             if seen.route.changes:
                 self._check_audit()
-            reply = seen.route.handle(Asked(seen.caller, seen.job_id, query_text(request), request.body))
+            reply = seen.route.handle(Asked(seen.caller, seen.job_id, query_text(request), request.body, request))
         except Exception as error:  # noqa: BLE001 - whatever happens, the client gets the wire's own error
             return self._refusal(seen, error)
         operation = seen.route.operation
         _log.info("request answered", operation=operation, status=reply.status, request_id=seen.ids[0], **seen.who())
         self.audit.record({**seen.entry(), "allowed": True, "status": reply.status, **reply.noted}, durable=seen.route.changes)
-        content = [("content-type", "application/xml")] if reply.body else []
-        return Reply(reply.status, reply.body, [*self.headers(seen.ids, failed=False), *content, *reply.headers])
+        content = [("content-type", self.content_type)] if reply.body else []
+        return msgspec.structs.replace(reply, headers=[*self.headers(seen.ids, failed=False), *content, *reply.headers])
 
     def _check_audit(self) -> None:
         """Nothing is changed that the audit log could not tell. Raises Unavailable."""
@@ -230,11 +237,15 @@ class Wire(ABC):
                 "reason": message,
             }
         )
-        headers = [*self.headers(seen.ids, failed=True), ("content-type", "application/xml")]
+        headers = [
+            *self.headers(seen.ids, failed=True),
+            ("content-type", self.error_content_type),
+            *self.error_headers(found),
+        ]
         if isinstance(error, WrongMethod):
             headers.append(("allow", ", ".join(error.allowed)))
         path = _printable(seen.request.path)
-        return Reply(found.status, self.error_document(found, _printable(message), path, seen.ids), headers)
+        return Reply(found.status, self.error_document(found, _printable(message), path, seen.ids, error), headers)
 
 
 class _Seen:

@@ -180,6 +180,10 @@ class Overloaded(RequestError):
     """More requests are under way than can be answered soon; the same request should be sent again after a while."""
 
 
+class TooManyWaiting(RequestError):
+    """More clients hold a connection open to be told of changes than the server allows."""
+
+
 # -- who may ------------------------------------------------------------------------------------------------------------------
 
 

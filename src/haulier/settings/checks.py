@@ -22,6 +22,7 @@ from haulier.settings.tables import (
     UserSettings,
 )
 
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _REGION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 # A key id of a caller stands in the credential scope of SigV4 and in a list of k=v&… in q-sign.
@@ -43,6 +44,7 @@ def check_server(server: ServerSettings) -> None:
             f"{host} port {port} is beyond loopback and would speak plain HTTP: set tls_certificate and tls_key, "
             "or allow_plain_http = true where something else protects the way",
         )
+    _check_all(_HOST, server.hosts, "server.hosts", "the name or address of a host, without scheme and port")
     if server.trusted_proxies:
         raise not_usable("server.trusted_proxies", "forwarding headers are not read, so leave the array empty")
     if server.secrets_key is not None and server.secrets_key_file is not None:

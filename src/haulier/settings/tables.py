@@ -26,6 +26,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The file that holds the master keys; left out, `secrets.key` in `data_dir`, which is made when it is first needed."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    hosts: tuple[str, ...] = ()
+    """Further names under which the native API answers, besides those of loopback and the host of `listen`."""
     allow_plain_http: bool = False
     """Lets `listen` go beyond loopback without TLS."""
     trusted_proxies: tuple[str, ...] = ()
@@ -48,6 +50,12 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     def host(self) -> str:
         """The host to listen on, without brackets."""
         return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def served_hosts(self) -> tuple[str, ...]:
+        """What the Host header of a request to the native API may name besides loopback: lower case, addresses as in URLs."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return tuple(name.lower() for name in (host, *self.hosts))
 
     @property
     def port(self) -> int:

@@ -82,6 +82,18 @@ class Authenticator:
             raise AccessRefused("The UIN in the host name is not the caller's account.")
         return self._caller(request, verified.identity, "cos", verified.region or self.default_region)
 
+    def authenticate_native(self, request: RawRequest) -> Caller:
+        """The caller of a request to the native API, whose account is that of the key. Presigned requests can only read.
+
+        Raises AccessRefused and its kin, BadDigest, InvalidDigest.
+        """
+        verified = sigv4.verify(request, self._directory.signer, self._clock.now_ms() / 1000)
+        return self._caller(request, verified.identity, "native", verified.region)
+
+    def holds(self, caller: Caller) -> bool:
+        """Whether the caller would be let in still: to be asked every few seconds by what serves one caller for long."""
+        return self._directory.holds(caller, self._clock.now_ms())
+
     def _caller(self, request: RawRequest, identity: Identity, dialect: Dialect, region: str) -> Caller:
         self._directory.note_use(identity.key.id, self._clock.now_ms())
         return Caller(identity.account, identity.user, dialect, region, identity.key, request.peer, request.secure)

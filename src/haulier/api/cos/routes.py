@@ -60,7 +60,14 @@ class CosWire(Wire):
         trace = [("x-cos-trace-id", ids[1])] if failed else []
         return [("x-cos-request-id", ids[0]), *trace, ("server", "tencent-cos")]
 
-    def error_document(self, error: WireError, message: str, path: str, ids: tuple[str, str]) -> bytes:
+    def error_document(
+        self,
+        error: WireError,
+        message: str,
+        path: str,
+        ids: tuple[str, str],
+        cause: Exception,  # noqa: ARG002
+    ) -> bytes:
         """`<Error>` as cos-batch.md §1.4 shows it."""
         return document(
             "Error",

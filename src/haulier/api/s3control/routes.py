@@ -75,7 +75,14 @@ class S3ControlWire(Wire):
         """Both ids, and who serves."""
         return [("x-amz-request-id", ids[0]), ("x-amz-id-2", ids[1]), ("server", "AmazonS3")]
 
-    def error_document(self, error: WireError, message: str, path: str, ids: tuple[str, str]) -> bytes:  # noqa: ARG002
+    def error_document(
+        self,
+        error: WireError,
+        message: str,
+        path: str,  # noqa: ARG002
+        ids: tuple[str, str],
+        cause: Exception,  # noqa: ARG002
+    ) -> bytes:
         """`<ErrorResponse>` around `<Error>`: the Go SDK reads no bare one."""
         return document(
             "ErrorResponse",

@@ -1,0 +1,297 @@
+"""Documents of the native API in, core values out, and jobs back into documents."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from haulier import operations
+from haulier.api import rules
+from haulier.api.cos import mapping as cos
+from haulier.api.elements import Named
+from haulier.api.native import twin
+from haulier.api.native.documents import (
+    TEXT_BYTES_MAX,
+    EventDocument,
+    FailureDocument,
+    JobDocument,
+    ListedJob,
+    ManifestDocument,
+    NewJob,
+    OperationDocument,
+    PlacementDocument,
+    ProgressDocument,
+    ProgressMessage,
+    ReportDocument,
+)
+from haulier.api.native.jsonbody import convert, refusal
+from haulier.api.restxml import Model
+from haulier.api.s3control import mapping as s3control
+from haulier.core.accounts import Account, Caller
+from haulier.core.arns import cos_role_arn, s3_resource, s3_role_arn
+from haulier.core.errors import InvalidField, InvalidRequest, MalformedDocument, NotImplementedHere
+from haulier.core.history import RecordedEvent
+from haulier.core.job import Dialect, Job, Manifest, ObjectName, OperationSpec, Report
+from haulier.core.lifecycle import JobStatus
+from haulier.manifests import FORMATS
+from haulier.reports import LAYOUTS
+from haulier.service import CreateJob
+
+HARMLESS: Final = frozenset({"put_tagging"})
+"""Operations that neither delete nor overwrite an object: their jobs wait for a confirmation only when told to (decisions §2)."""
+_OWN: Final[Mapping[Dialect, Mapping[str, Any]]] = {
+    "s3control": {"dialect": "s3control", "key_bytes_max": 1024},
+    "cos": {"dialect": "cos", "key_bytes_max": 850},
+}
+"""Parameters that operations have for the rules of the job's dialect; here those of the manifest's format."""
+INTERNAL_PARAMETERS: Final = frozenset(_OWN["s3control"])
+"""Their names: nobody gives them, and nobody is shown them."""
+_OBJECT_TAGS_MAX: Final = 10
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# -- a request becomes a job -----------------------------------------------------------------------------------------------------
+
+
+def create_job(sent: Any, key: str | None, caller: Caller, *, extensions: bool) -> CreateJob:
+    """The job that a JSON value asks for, in the words of the dialect that its member `dialect` names. `key` is the
+    Idempotency-Key. Raises InvalidField, MalformedDocument, NotImplementedHere, InvalidRequest."""
+    if not isinstance(sent, dict):
+        raise MalformedDocument("", "the body must be an object")
+    match sent.get("dialect", "native"):
+        case "native":
+            return _native(sent, key or secrets.token_hex(16), caller)
+        case "s3control":
+            request = _with_token(sent, key)
+            _check_account(request.pop("AccountId", None), caller.account)
+            parsed, echo = twin.checked(Model.s3control(extensions=extensions), "CreateJob", request)
+            return s3control.create_job(parsed, dict(echo), caller, extensions=extensions)
+        case "cos":
+            parsed, echo = twin.checked(Model.cos(), "CreateJob", _with_token(sent, key))
+            return cos.create_job(parsed, cos.kept(parsed, echo), caller)
+        case other:
+            raise InvalidField("dialect", f"{str(other)[:80]!r} is not native, s3control or cos")
+
+
+def _with_token(sent: Mapping[str, Any], key: str | None) -> dict[str, Any]:
+    """The request of a cloud's dialect without our member; the header and ClientRequestToken are two names of one thing."""
+    request = {name: value for name, value in sent.items() if name != "dialect"}
+    if key is not None and request.get("ClientRequestToken", key) != key:
+        raise InvalidRequest("Idempotency-Key and ClientRequestToken differ; one of them is enough.")
+    request.setdefault("ClientRequestToken", key or secrets.token_hex(16))
+    return request
+
+
+def _check_account(named: Any, account: Account) -> None:
+    if named is not None and named != account.aws_account_id:
+        raise InvalidField("AccountId", "is not the account of the key that signed; it can be left out")
+
+
+def _native(sent: Mapping[str, Any], token: str, caller: Caller) -> CreateJob:
+    new = convert(sent, NewJob)
+    buckets: Named = {}
+    manifest, rules_of = _manifest(new.manifest, buckets)
+    operation = _operation(new.operation, rules_of, buckets)
+    report = _report(new.report, buckets)
+    return CreateJob(
+        dialect="native",
+        region=caller.region,
+        token=token,
+        digest=hashlib.sha256(msgspec.json.encode(new, order="deterministic")).hexdigest(),
+        description=text_of(new.description, "description"),
+        priority=new.priority,
+        confirmation_required=new.operation.name not in HARMLESS if new.confirm is None else new.confirm,
+        role_arn=_role_arn(new.role, caller.account),
+        manifest=manifest,
+        operation=operation,
+        report=report,
+        buckets=buckets,
+        as_sent={name: sent[name] for name in ("manifest", "operation", "report") if name in sent},
+        tags=new.tags,
+    )
+
+
+def text_of(text: str | None, path: str) -> str | None:
+    """A description or a reason. Raises InvalidField for one of too many bytes."""
+    if text is not None and len(text.encode("utf-8")) > TEXT_BYTES_MAX:
+        raise InvalidField(path, f"has {len(text.encode('utf-8'))} bytes; {TEXT_BYTES_MAX} are allowed")
+    return text
+
+
+def _bucket(name: str, path: str, buckets: Named) -> str:
+    s3_resource(f"arn:aws:s3:::{name}", path)
+    buckets.setdefault(name, None)
+    return name
+
+
+def _manifest(sent: ManifestDocument, buckets: Named) -> tuple[Manifest, Dialect]:
+    """The manifest, and the dialect whose rules its format has."""
+    found = next((format_ for format_ in FORMATS if format_.name == sent.format and "native" in format_.dialects), None)
+    if found is None:
+        known = ", ".join(format_.name for format_ in FORMATS if "native" in format_.dialects)
+        raise NotImplementedHere("manifest.format", f"{sent.format[:80]!r} cannot be read; formats are {known}")
+    manifest = Manifest(
+        location=ObjectName(_bucket(sent.bucket, "manifest.bucket", buckets), sent.key, sent.version),
+        etag=rules.unquoted(sent.etag, "manifest.etag"),
+        format=sent.format,
+        fields=rules.csv_fields(sent.fields, "manifest.fields"),
+    )
+    return manifest, "cos" if "cos" in found.dialects else "s3control"
+
+
+def _report(sent: ReportDocument | None, buckets: Named) -> Report:
+    if sent is None:
+        return Report(enabled=False)
+    known = [layout.format for layout in LAYOUTS]
+    if sent.format not in known:
+        raise NotImplementedHere("report.format", f"{sent.format[:80]!r} cannot be written; formats are {', '.join(known)}")
+    bucket = _bucket(sent.bucket, "report.bucket", buckets)
+    return Report(enabled=True, bucket=bucket, prefix=sent.prefix, format=sent.format, scope=sent.scope)
+
+
+def _operation(sent: OperationDocument, rules_of: Dialect, buckets: Named) -> OperationSpec:
+    kind = operations.BY_NAME.get(sent.name)
+    if kind is None:
+        known = ", ".join(sorted(operations.BY_NAME))
+        raise NotImplementedHere("operation.name", f"{sent.name[:80]!r} is none of {known}")
+    path = "operation.parameters"
+    for name in INTERNAL_PARAMETERS:
+        if name in sent.parameters:
+            raise MalformedDocument(f"{path}.{name}", "the member is not known here")
+    own = {name: value for name, value in _OWN[rules_of].items() if name in kind.__struct_fields__}
+    spec = OperationSpec(name=sent.name, parameters={**sent.parameters, **own})
+    try:
+        operation = operations.load(spec)
+    except msgspec.ValidationError as error:
+        raise refusal(str(error), path, sent.parameters, kind) from None
+    except ValueError as error:
+        raise InvalidField(path, str(error)) from None
+    _check_parameters(sent.parameters, path)
+    for bucket in operation.buckets():
+        _bucket(bucket, path, buckets)
+    return spec
+
+
+def _check_parameters(parameters: Mapping[str, Any], path: str) -> None:
+    """What no store takes, refused now rather than failed task by task."""
+    tags, metadata = parameters.get("tags"), parameters.get("metadata")
+    if isinstance(tags, dict) and len(tags) > _OBJECT_TAGS_MAX:
+        raise InvalidField(f"{path}.tags", f"has {len(tags)} tags; an object can have {_OBJECT_TAGS_MAX}")
+    if isinstance(metadata, dict):
+        rules.metadata_names(metadata.get("user", {}), f"{path}.metadata.user")
+
+
+def _role_arn(role: str, account: Account) -> str:
+    """A role's name as the ARN that policies know it by; ARNs as they are."""
+    if ":" in role:
+        return role
+    if account.aws_account_id is not None:
+        return s3_role_arn(account, role)
+    if account.cos_uin is not None:
+        return cos_role_arn(account, role)
+    raise InvalidField("role", f"account {account.name!r} has neither aws_account_id nor cos_uin, so its roles have no ARN")
+
+
+# -- a job becomes a document ----------------------------------------------------------------------------------------------------
+
+
+def moment(milliseconds: int) -> str:
+    """Unix milliseconds as RFC 3339."""
+    time = (_EPOCH + timedelta(milliseconds=milliseconds)).replace(tzinfo=None)
+    return time.isoformat(timespec="milliseconds") + "Z"
+
+
+def _maybe(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else moment(milliseconds)
+
+
+def job_document(job: Job) -> JobDocument:
+    """The job, with its version: it depends on what is stored alone, never on the clock."""
+    location = job.manifest.location
+    document = JobDocument(
+        id=job.id,
+        version="",
+        status=JobStatus(job.status),
+        status_since=moment(job.status_since_ms),
+        status_reason=job.status_reason,
+        paused_by="priority" if job.paused_by == "priority" else "user" if job.paused_by else None,
+        description=job.description,
+        priority=job.priority,
+        operation=OperationDocument(
+            name=job.operation.name,
+            parameters={name: value for name, value in job.operation.parameters.items() if name not in INTERNAL_PARAMETERS},
+        ),
+        manifest=ManifestDocument(
+            bucket=location.bucket,
+            key=location.key,
+            etag=job.manifest.etag,
+            version=location.version,
+            format=job.manifest.format,
+            fields=job.manifest.fields,  # type: ignore[arg-type]  # checked when the job was created
+        ),
+        report=ReportDocument(
+            bucket=job.report.bucket, prefix=job.report.prefix, format=job.report.format, scope=job.report.scope
+        )
+        if job.report.enabled
+        else None,
+        role=job.role,
+        role_arn=job.role_arn,
+        confirm=job.confirmation_required,
+        confirmed=job.confirmation_given,
+        dialect=job.dialect,
+        created_by=job.created_by,
+        created_at=moment(job.created_ms),
+        suspended_at=_maybe(job.suspended_ms),
+        ended_at=_maybe(job.ended_ms),
+        active_seconds=job.active_ms / 1000,
+        progress=progress(job),
+        failure=_failure(job),
+        tags=job.tags,
+        placements=tuple(PlacementDocument(bucket=placed.bucket, store=placed.store) for placed in job.placements),
+    )
+    return msgspec.structs.replace(document, version=version_of(document))
+
+
+def progress_message(job: Job) -> ProgressMessage:
+    """The job in a stream."""
+    document = job_document(job)
+    return ProgressMessage(**{name: getattr(document, name) for name in ProgressMessage.__struct_fields__})
+
+
+def version_of(document: object) -> str:
+    """A short text that differs when the document does."""
+    return hashlib.blake2b(msgspec.json.encode(document, order="deterministic"), digest_size=9).hexdigest()
+
+
+def listed(job: Job) -> ListedJob:
+    """The job in a list."""
+    return ListedJob(
+        id=job.id,
+        status=JobStatus(job.status),
+        description=job.description,
+        operation=job.operation.name,
+        priority=job.priority,
+        created_by=job.created_by,
+        created_at=moment(job.created_ms),
+        ended_at=_maybe(job.ended_ms),
+        progress=progress(job),
+        failure=_failure(job),
+        tags=job.tags,
+    )
+
+
+def progress(job: Job) -> ProgressDocument:
+    """The job's counters."""
+    return ProgressDocument(total=job.total, succeeded=job.succeeded, failed=job.failed, failures=job.failures)
+
+
+def _failure(job: Job) -> FailureDocument | None:
+    return None if job.failure is None else FailureDocument(code=job.failure.code, reason=job.failure.reason)
+
+
+def event_document(event: RecordedEvent) -> EventDocument:
+    """An entry of a job's record."""
+    return EventDocument(sequence=event.sequence, at=moment(event.at_ms), kind=event.kind, by=event.by, facts=event.facts)
