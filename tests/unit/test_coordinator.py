@@ -5,6 +5,7 @@ from collections import deque
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from haulier.core.accounts import Account, Key, Role, User
 from haulier.core.chunk import Chunk, Segment
@@ -260,7 +261,7 @@ class Stage:
         self.world = world or World()
         self.jobstore = Flaky(SqlJobStore.open(tmp_path / "haulier.db", self.clock))
         self.world.check = self.is_committed
-        self.users = users
+        self.directory = Directory(accounts(users))
         self.crashes = []
         self.restart()
 
@@ -277,7 +278,7 @@ class Stage:
             self.jobstore,
             self.world,
             self.world,
-            Briefs(Directory(accounts(self.users)), {}, Rights(Policies())),
+            Briefs(self.directory, {}, Rights(Policies())),
             Proofs(self.stores, self.clock),
             Grants(self.stores, self.clock),
             self.clock,
@@ -463,6 +464,27 @@ def test_a_job_whose_role_was_taken_away_fails_before_any_task(tmp_path):
     job = stage.settle()
     assert (job.status, job.failure.code, stage.world.effects) == ("Failed", "RoleNotAllowed", {})
     stage.jobstore.close()
+
+
+@pytest.mark.parametrize(
+    ("user", "role"),
+    [({}, None), (None, {}), ({"disabled": True}, {}), ({"policy": "viewer"}, {}), ({}, {"users": ()})],
+    ids=["role gone", "creator gone", "creator disabled", "policy without PassRole", "role of others"],
+)
+def test_a_job_at_work_ends_within_a_minute_when_its_role_or_its_creators_right_to_it_is_gone(stage, user, role):
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: job.executed > 0)
+    account = accounts()[0]
+    users = () if user is None else (replace(account.users[0], **user),)
+    roles = () if role is None else (replace(account.roles[0], **role),)
+    stage.directory.reload([replace(account, users=users, roles=roles)])
+    effects, since = dict(stage.world.effects), stage.clock.seconds
+    while stage.job().status == "Active":  # the runners are silent: no chunk ends, so none is handed out
+        stage.turn()
+        assert stage.clock.seconds < since + 60
+    assert (stage.job().status, stage.job().failure.code) == ("Failing", "RoleNotAllowed")
+    assert stage.world.effects == effects
+    assert stage.settle().status == "Failed"
 
 
 def test_more_than_half_failed_of_a_thousand_fails_the_job(tmp_path):

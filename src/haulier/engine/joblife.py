@@ -17,6 +17,9 @@ from haulier.engine.proofs import Proofs, Unproven
 
 FAILURE_JUDGED_FROM: Final = 1_000
 DAY_MS: Final = 86_400_000
+ROLE_SECONDS: Final = 10.0
+"""How often a job is asked for its role, though no unit of it goes out: a chunk may run for hours."""
+_ACTS_AS_ROLE: Final = frozenset({JobStatus.PREPARING, JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED})
 
 
 class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +55,7 @@ class JobLife:
     def go_on(self, run: JobRun, limits: JobLimits, *, may_run: bool) -> None:
         """Do what the job needs next; `may_run` says whether its tasks may (`scheduler.may_run`)."""
         status = JobStatus(run.job.status)
-        if self._progress.moves(run):
+        if self._progress.moves(run) or not self._has_role(run, status):
             return
         if status is JobStatus.NEW:
             self._progress.move(run, JobEvent.PICKED_UP)
@@ -64,6 +67,14 @@ class JobLife:
             self._finish(run)
         elif status in (JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED):
             self._keep_running(run, status, may_run=may_run)
+
+    def _has_role(self, run: JobRun, status: JobStatus) -> bool:
+        """Whether the job may go on acting as its role; it fails where that is over (reliability.md §7)."""
+        now = self._clock.monotonic()
+        if status not in _ACTS_AS_ROLE or (run.role_asked_at is not None and now - run.role_asked_at < ROLE_SECONDS):
+            return True
+        run.role_asked_at = now
+        return self._dispatch.brief(run) is not None
 
     def _confirm_or_expire(self, run: JobRun, days: float) -> None:
         if run.job.confirmation_given:  # it came while the manifest was being read

@@ -33,6 +33,8 @@ class JobRun:
         self.retries = 0
         self.staging: list[Chunk] = []
         """Chunks of the preparation that runs now."""
+        self.role_asked_at: float | None = None
+        """Monotonic time at which it was last asked whether the job may still act as its role."""
         self.loaded = False
         self.chunks: dict[int, Chunk] = {}
         self.segments: dict[int, list[Segment]] = {}
