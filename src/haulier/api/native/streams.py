@@ -66,7 +66,7 @@ class Streams:
         """The answer, once there is one; None when the client has hung up."""
         try:
             reply = await self._answer(waiting, receive)
-        except RequestError as error:
+        except Exception as error:  # noqa: BLE001 - whatever happens, the client gets the API's own error
             return self._wire.refuse(request, error)
         if reply is None:
             return None
