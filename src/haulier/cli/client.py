@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
@@ -47,14 +47,14 @@ class Jobs:
 
         self.endpoint = endpoint
         config = Config(connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries={"mode": "standard"})
-        with _in_plain_words(endpoint):
+        with in_plain_words(endpoint):
             self._client = boto3_client(endpoint, account_id, config=config, **keys)
 
     def list(self, statuses: list[str], limit: int) -> list[dict[str, Any]]:
         """At most `limit` jobs, as the server orders them (newest first)."""
         found: list[dict[str, Any]] = []
         query: dict[str, Any] = {"JobStatuses": statuses} if statuses else {}
-        with _in_plain_words(self.endpoint):
+        with in_plain_words(self.endpoint):
             while len(found) < limit:
                 page = self._client.list_jobs(MaxResults=min(limit - len(found), _PAGE_JOBS), **query)
                 found += page.get("Jobs", [])
@@ -66,7 +66,7 @@ class Jobs:
     def get(self, job_id: str) -> dict[str, Any]:
         """The job's description."""
         _check_job_id(job_id)
-        with _in_plain_words(self.endpoint):
+        with in_plain_words(self.endpoint):
             job: dict[str, Any] = self._client.describe_job(JobId=job_id)["Job"]
         return job
 
@@ -74,7 +74,7 @@ class Jobs:
         """Ask for `Ready` or `Cancelled`; the answer's JobId, Status and StatusUpdateReason."""
         _check_job_id(job_id)
         more = {"StatusUpdateReason": reason} if reason else {}
-        with _in_plain_words(self.endpoint):
+        with in_plain_words(self.endpoint):
             answer: dict[str, Any] = self._client.update_job_status(JobId=job_id, RequestedJobStatus=status, **more)
         answer.pop("ResponseMetadata", None)
         return answer
@@ -84,9 +84,26 @@ class Jobs:
         self._client.close()
 
 
+class Place(NamedTuple):
+    """A server, the account to ask for, and the keys to sign with as boto3 names them; none = boto3 finds its own."""
+
+    endpoint: str
+    account_id: str
+    keys: Mapping[str, str]
+
+
 @contextmanager
 def jobs(connection: Connection) -> Iterator[Jobs]:
     """The jobs at the server that flags, settings file or environment name, in this order. Raises CommandFailed."""
+    opened = Jobs(*find(connection))
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def find(connection: Connection) -> Place:
+    """The server that flags, settings file or environment name, in this order. Raises CommandFailed."""
     found = _settings(connection.config, connection.account_id) if connection.config else {}
     environ = os.environ
     endpoint = (
@@ -103,11 +120,7 @@ def jobs(connection: Connection) -> Iterator[Jobs]:
         raise CommandFailed(Exit.USAGE, "which account? Give --account-id or --config, or set HAULIER_ACCOUNT_ID")
     if not (len(account_id) == 12 and account_id.isascii() and account_id.isdigit()):
         raise CommandFailed(Exit.USAGE, f"{account_id!r} is no AWS account id: it has 12 digits")
-    opened = Jobs(endpoint, account_id, _keys(found, environ))
-    try:
-        yield opened
-    finally:
-        opened.close()
+    return Place(endpoint, account_id, _keys(found, environ))
 
 
 def _keys(found: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -154,8 +167,8 @@ def _check_endpoint(endpoint: str) -> None:
 
 
 @contextmanager
-def _in_plain_words(endpoint: str) -> Iterator[None]:
-    """Translate what botocore raises."""
+def in_plain_words(endpoint: str) -> Iterator[None]:
+    """Translates what botocore raises into CommandFailed."""
     from botocore import exceptions  # noqa: PLC0415
     from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
