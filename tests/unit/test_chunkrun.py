@@ -145,6 +145,11 @@ class Bench:
             driver=self.driver, writer=self.paper, clock=self.clock,
         )  # fmt: skip
 
+    def finish(self):
+        while not self.run.finished:
+            self.run.fill(100)
+            self.driver.answer_all()
+
     def rows_sealed(self):
         return sorted(self.paper.sealed.rows)
 
@@ -215,15 +220,37 @@ def test_rows_of_one_key_run_one_after_another_in_manifest_order():
     assert bench.run.fill(100) == 2
     bench.driver.answer(1)
     assert len(bench.driver.waiting) == 1
-    bench.driver.answer_all()
+    bench.finish()
     assert [task.row for task in bench.operation.tasks if task.key == b"a"] == [100, 102, 103]
     assert bench.rows_sealed() == [100, 101, 102, 103]
 
 
+@pytest.mark.parametrize("operation", [One, Batch])
+def test_rows_that_waited_for_their_key_start_only_where_there_is_room(operation):
+    bench = Bench([*keys(25), *keys(25)], operation(), lane=AnyRoom(most=4))
+    while not bench.run.finished:
+        bench.run.fill(3)
+        assert len(bench.driver.waiting) <= 4
+        bench.driver.answer_all()
+        assert len(bench.driver.waiting) == 0
+    assert bench.lane.highest <= 4
+    assert bench.rows_sealed() == list(range(100, 150))
+
+
+def test_a_later_row_does_not_overtake_one_that_waits_for_room():
+    bench = Bench([b"a", b"a", b"b", b"a"])
+    bench.run.fill(1)
+    bench.run.fill(0)
+    bench.run.fill(1)  # the second row of a waits behind the first; b starts
+    bench.driver.answer(0)
+    bench.run.fill(1)
+    bench.finish()
+    assert [task.row for task in bench.operation.tasks if task.key == b"a"] == [100, 101, 103]
+
+
 def test_thousands_of_rows_of_one_key_do_not_exhaust_the_stack():
     bench = Bench([b"same"] * 5_000)
-    bench.run.fill(10_000)
-    bench.driver.answer_all()
+    bench.finish()
     assert len(bench.rows_sealed()) == 5_000
 
 
@@ -264,7 +291,7 @@ def test_rows_that_were_wound_down_have_no_outcome_and_lie_below_the_horizon(bat
     bench.driver.answer_all()
     recorded = [row for _, rows, _ in bench.paper.segments for row in rows]
     assert recorded == ([] if batched else [101, 102])
-    assert bench.paper.returned == (10 if batched else 3)
+    assert bench.paper.returned == (10 if batched else 1)
     assert bench.lane.running == 0
 
 
@@ -277,13 +304,34 @@ def test_a_stopped_chunk_leaves_rows_that_waited_for_their_key_to_the_next_attem
     assert bench.paper.segments[0][1] == [100, 102]
 
 
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_stop_forgets_nothing_of_what_an_earlier_attempt_may_have_sent(batched):
+    bench = Bench(keys(100), Batch() if batched else One(), doubt_below=60, done=[59, 7])
+    bench.run.fill(4)
+    bench.run.stop()
+    bench.driver.cut(0)
+    bench.driver.answer_all()
+    assert bench.paper.returned == 59, "the last row of those without an outcome"
+
+
+def test_a_row_that_waits_does_not_hide_what_was_sent_behind_it():
+    bench = Bench([b"a", b"a", *keys(20)], Batch())
+    bench.run.fill(1)
+    bench.run.stop()
+    bench.driver.cut(0)
+    assert bench.paper.returned == 11, "ten rows were sent in a batch, the second row only waited"
+
+
+def test_a_stop_before_anything_was_started_leaves_no_row_in_doubt():
+    bench = Bench(keys(20), done=[0, 1, 2])
+    bench.run.stop()
+    assert bench.paper.returned == 3
+
+
 def test_batches_hold_a_key_once_and_one_bucket():
     operation = Batch()
     bench = Bench([b"a", b"b", b"a", b"c", b"d"], operation, buckets=["x", "x", "x", "y", "y"])
-    bench.run.fill(100)
-    bench.driver.answer_all()
-    bench.run.fill(100)
-    bench.driver.answer_all()
+    bench.finish()
     assert [[task.row for task in batch] for batch in operation.batches] == [[100, 101], [103, 104]]
     assert [task.row for task in operation.tasks] == [102]
     assert bench.rows_sealed() == [100, 101, 102, 103, 104]

@@ -136,6 +136,18 @@ class World:
         self.spawn()
         return toy
 
+    def end(self, wait_seconds):
+        """`receive` of runners that do what they were told, which was to stop."""
+        for name, toy in list(self.toys.items()):
+            toy.step(random.Random(1))
+            self.notices.append(toy.speak())
+            if not toy.units:
+                del self.toys[name]
+                self.notices.append(RunnerLost(name, "ended"))
+        found = list(self.notices)
+        self.notices.clear()
+        return found
+
     def rows_of(self, unit):
         if not isinstance(unit, frames.RunChunk):
             return set()
@@ -660,6 +672,34 @@ def test_a_chunk_that_kills_every_runner_fails_its_job(stage):
         if stage.job().status in TERMINAL:
             break
     assert (stage.job().status, stage.job().failure.code) == ("Failed", "InternalError")
+
+
+def chunks_in_doubt(stage):
+    """Rows that a new coordinator would take for sent ones, by chunk."""
+    return {chunk.index: chunk.horizon for chunk in stage.jobstore.chunks(a_job().id) if not chunk.sealed and chunk.horizon}
+
+
+@pytest.mark.parametrize("how", ["paused", "stopped"])
+def test_a_clean_stop_leaves_no_row_in_doubt_that_was_never_sent(tmp_path, monkeypatch, how):
+    stage = Stage(tmp_path, World(rows=400, chunk_rows=10))
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: job.executed > 0)
+    assert len(chunks_in_doubt(stage)) > 2
+    if how == "paused":
+        stage.jobstore.change("acme", a_job().id, lambda job: advance(job, JobEvent.HELD, now_ms=stage.clock.now_ms()))
+        stage.settle(until=lambda job: job.status == "Paused")
+    else:
+        monkeypatch.setattr(stage.world, "receive", stage.world.end)
+        stage.coordinator.drain()
+        monkeypatch.undo()
+    for index, horizon in chunks_in_doubt(stage).items():
+        rows = range(10 * index, 10 * index + horizon)
+        assert all(row in stage.world.effects for row in rows), "what lies below the horizon was sent"
+    stage.restart()
+    if how == "paused":
+        stage.jobstore.change("acme", a_job().id, lambda job: advance(job, JobEvent.RELEASED, now_ms=stage.clock.now_ms()))
+    assert stage.settle(turns=2_000).succeeded == 400
+    stage.jobstore.close()
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -137,7 +137,7 @@ class ChunkRun:
         self._busy: set[bytes] = set()
         self._behind: dict[bytes, deque[int]] = {}
         self._ready: deque[int] = deque()
-        self._following = False
+        self._unknown_below = 0
         self._in_flight = 0
         self._stopping = False
         self._fresh = Outcomes()
@@ -159,6 +159,13 @@ class ChunkRun:
             return 0
         start = self._start_batch if self._operation.batch_rows > 1 else self._start_one
         started = 0
+        while self._ready and started < room:
+            lane = self._lanes[self._rows.buckets[self._ready[0]]]
+            if lane.room() <= 0:
+                return started
+            position = self._ready.popleft()
+            self._apply(position, self._rows.keys[position], lane)
+            started += 1
         limit = min(self._chunk.rows, self._horizon)
         while started < room:
             position = self._next
@@ -272,21 +279,23 @@ class ChunkRun:
     def _dropped(self, positions: Sequence[int]) -> None:
         """Wound down before their end: without an outcome, they are in doubt for the next attempt."""
         self._in_flight -= len(positions)
+        self._unknown_below = max(self._unknown_below, positions[-1] + 1)
         for position in positions:
             self._busy.discard(self._rows.keys[position])
 
     def _record(self, position: int, outcome: Outcome) -> None:
-        """A started row has its outcome: the next row of its key may start."""
+        """A started row has its outcome: the next row of its key is ready to start. The key stays busy for it, or a later row
+        could overtake it."""
         self._note(position, outcome)
         self._in_flight -= 1
         key = self._rows.keys[position]
-        self._busy.discard(key)
-        if self._behind and not self._stopping:
-            waiting = self._behind.get(key)
-            if waiting is not None:
-                self._ready.append(waiting.popleft())
-                if not waiting:
-                    del self._behind[key]
+        waiting = self._behind.get(key) if self._behind else None
+        if waiting is None:
+            self._busy.discard(key)
+            return
+        self._ready.append(waiting.popleft())
+        if not waiting:
+            del self._behind[key]
 
     def _note(self, position: int, outcome: Outcome) -> None:
         fresh = self._fresh
@@ -299,14 +308,7 @@ class ChunkRun:
         self._left -= 1
 
     def _after(self) -> None:
-        if self._ready and not self._following:
-            # A loop, not a recursion: an operation may end without any request, and thousands of rows may have one key.
-            self._following = True
-            while self._ready:
-                position = self._ready.popleft()
-                self._apply(position, self._rows.keys[position], self._lanes[self._rows.buckets[position]])
-            self._following = False
-        if self._following or self.finished:
+        if self.finished:
             return
         if self._left == 0:
             self._seal()
@@ -358,8 +360,14 @@ class ChunkRun:
         if len(self._fresh):
             self.flush()
         self.finished = True
-        unstarted = [waiting[0] for waiting in self._behind.values()]
-        self._writer.give_back(self.unit, min([self._next, *unstarted]))
+        self._writer.give_back(self.unit, self._unsettled_below())
+
+    def _unsettled_below(self) -> int:
+        """The horizon of a clean stop: every row without an outcome that may have been sent, by this attempt or an earlier one,
+        lies below it. A row that only waited for another of its key may lie there too, which costs a look at its object."""
+        doubtful = self._done.rfind(0, 0, self.unit.doubt_below) + 1
+        first_left = self._done.find(0)
+        return max(doubtful, self._unknown_below, first_left)
 
 
 def _outcome_of(error: BaseException | None) -> Outcome:

@@ -133,7 +133,7 @@ class Coordinator:
         try:
             while not self._stopping.is_set():
                 self.turn(COMMIT_SECONDS)
-            self._drain()
+            self.drain()
         except Exception as error:  # noqa: BLE001  # whatever it is, the process must not live on without its coordinator
             self._readiness.over = f"the coordinator ended by {type(error).__name__}"
             self._crashed(error)
@@ -178,8 +178,8 @@ class Coordinator:
         if not self._progress.urgent and self._spool.shortage() is None:
             self._hand_out.fill(allowed)
 
-    def _drain(self) -> None:
-        """Stop all chunks, and commit what comes of it."""
+    def drain(self) -> None:
+        """Stop all chunks, and commit what comes of it. A part of `stop`, as `take_over` is of `start`."""
         self._engine.wind_down()
         self._dispatch.tell_all(frames.Control(shutdown=True))
         until = self._clock.monotonic() + STOP_SECONDS
@@ -188,6 +188,10 @@ class Coordinator:
                 self._take(notice)
             with contextlib.suppress(Unavailable):
                 self._commit()
+        for run in self._runs.values():
+            self._hand_out.close(run)
+        with contextlib.suppress(Unavailable):
+            self._commit()
 
     def _read_jobs(self) -> None:
         found = {job.id: job for job in self._jobstore.unfinished()}

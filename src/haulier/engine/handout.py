@@ -40,6 +40,11 @@ class HandOut:
             opened = ChunksOpened(job=run.job.id, chunks=chosen, at_ms=self._clock.now_ms())
             self._progress.add(opened, urgent=not run.available)
 
+    def close(self, run: JobRun) -> None:
+        """Release what is open and nobody has, or a later start would take its rows for sent ones."""
+        for index, horizon in run.close().items():
+            self._progress.add(ChunkReleased(job=run.job.id, chunk=index, horizon=horizon))
+
     def fill(self, allowed: frozenset[str]) -> None:
         """Fill every free place of every runner, one chunk at a time; only of these jobs."""
         load = dict.fromkeys(self._dispatch.runners, 0)

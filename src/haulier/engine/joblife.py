@@ -97,6 +97,7 @@ class JobLife:
             if not run.unsealed:
                 self._progress.move(run, JobEvent.TASKS_DONE)
             elif self._given_back(run):
+                self._hand_out.close(run)
                 self._progress.move(run, JobEvent.DRAINED)
         elif status is JobStatus.PAUSED and may_run and run.job.paused_by == "priority":
             self._progress.move(run, JobEvent.RELEASED)

@@ -103,6 +103,18 @@ class JobRun:
         self._ready.extend(self._opening)
         self._opening.clear()
 
+    def close(self) -> dict[int, int]:
+        """Take back the opening of all chunks that no runner has: nothing was sent for them under it. Returns each with the
+        horizon below which its rows are in doubt still, from before."""
+        found = {index: self._doubt[index] for index in (*self._ready, *self._lost, *self._opening)}
+        self._ready.clear()
+        self._lost.clear()
+        self._opening.clear()
+        for index, horizon in found.items():
+            self.chunks[index] = msgspec.structs.replace(self.chunks[index], opened_ms=None, horizon=horizon)
+        self._closed = deque(sorted({*self._closed, *found}))
+        return found
+
     def hand_out(self, attempt: Attempt, runner: str) -> RunChunk:
         """The next available chunk as a unit for the runner."""
         index = self._ready.popleft()
