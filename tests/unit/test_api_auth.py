@@ -482,6 +482,16 @@ def test_a_lasting_key_with_a_token_is_refused(in_query: bool) -> None:
         authenticator().authenticate_cos(with_token(TOKEN, in_query=in_query))
 
 
+def test_a_token_may_be_added_once_the_request_is_signed_but_no_other_header() -> None:
+    found = Authenticator(temporary(), StoppedClock())
+    plain = signed(request(headers=BASE))
+    assert found.authenticate_cos(with_header(plain, b"x-cos-security-token", TOKEN.encode())).user.name == "admin"
+    with pytest.raises(UnknownAccessKey):
+        found.authenticate_cos(with_header(plain, b"x-cos-security-token", b"another"))
+    with pytest.raises(AccessRefused, match="x-cos-security-tokens"):
+        found.authenticate_cos(with_header(plain, b"x-cos-security-tokens", TOKEN.encode()))
+
+
 def test_a_token_both_in_header_and_query_is_refused() -> None:
     twice = signed(
         request(query=f"x-cos-security-token={quote(TOKEN, safe='')}", headers={**BASE, "x-cos-security-token": TOKEN})

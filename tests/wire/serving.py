@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvicorn
 
 from haulier.api.auth import Authenticator
@@ -18,7 +19,7 @@ from haulier.api.native.watching import Watching
 from haulier.api.server import create_app
 from haulier.audit import AuditLog
 from haulier.audit.files import files
-from haulier.core.accounts import Account, Key, Role, User
+from haulier.core.accounts import Account, Key, KeyKind, Role, User, hash_of
 from haulier.core.directory import Directory
 from haulier.core.job import Job
 from haulier.core.lifecycle import JobEvent as E
@@ -84,13 +85,22 @@ def user(name: str, policy: str = "admin", account: str = "acme") -> User:
     return User(account=account, name=name, policy=policy, keys=(Key(id=f"AKID{name.upper()}", secret_key=f"secret-of-{name}"),))
 
 
+TOKEN = "tok/en+1=="
+"""What goes with the key AKIDTEMPORARY of the user `admin`."""
+
+
 def accounts() -> list[Account]:
+    admin = user("admin")
+    temporary = Key(
+        id="AKIDTEMPORARY", kind=KeyKind.SESSION, secret_key="secret-of-temporary", token_hash=hash_of(TOKEN.encode())
+    )
+    admin = msgspec.structs.replace(admin, keys=(*admin.keys, temporary))
     acme = Account(
         name="acme",
         aws_account_id=AWS_ACCOUNT_ID,
         cos_uin=COS_UIN,
         cos_appid=COS_APPID,
-        users=(user("admin"), user("viewer", "viewer"), user("nobody", "operator")),
+        users=(admin, user("viewer", "viewer"), user("nobody", "operator")),
         roles=(Role(account="acme", name="batch", stores=("main",), buckets=("*",), users=("admin", "viewer")),),
     )
     other = Account(

@@ -4,16 +4,13 @@ import base64
 import re
 import time
 import uuid
-from typing import Any
 
 import pytest
-from qcloud_cos import CosConfig, CosS3Auth, CosS3Client
-from qcloud_cos.cos_exception import CosServiceError
 
 from haulier.core.job import Failure
 from haulier.core.lifecycle import JobEvent as E
 from haulier.testing.cosclient import CosAnswer
-from wire.serving import AWS_ACCOUNT_ID, COS_APPID, Serving
+from wire.serving import AWS_ACCOUNT_ID, Serving
 
 MANIFEST = (
     '<Manifest><Location><ETag>"9b2cf535"</ETag>'
@@ -220,54 +217,3 @@ def test_answers_carry_the_documented_headers(served: Serving) -> None:
             assert answer.text("Resource") == path
             assert answer.text("RequestId") == answer.headers["x-cos-request-id"]
             assert answer.text("TraceId") == answer.headers["x-cos-trace-id"]
-
-
-# -- the vendor's client
-
-
-class Sdk:
-    """cos-python-sdk-v5 has no batch calls, but signs, sends and reads errors for any path."""
-
-    def __init__(self, served: Serving, secret: str = "secret-of-admin") -> None:
-        domain = f"127.0.0.1:{served.port}"
-        self._config = CosConfig(
-            Region="ap-chengdu", SecretId="AKIDADMIN", SecretKey=secret, Scheme="http", Domain=domain, Appid=COS_APPID
-        )
-        self._client = CosS3Client(self._config, retry=0)
-        self._url = served.url
-
-    def send(self, method: str, path: str, params: dict[str, str] | None = None, body: str | None = None) -> Any:
-        params = params or {}
-        return self._client.send_request(
-            method,
-            self._url + path,
-            bucket=None,
-            auth=CosS3Auth(self._config, path, params),
-            params=params,
-            data=None if body is None else body.encode(),
-            headers={"x-cos-appid": COS_APPID},
-            timeout=30,
-        )
-
-
-def test_tencents_python_sdk_signs_requests_that_are_understood(served: Serving) -> None:
-    sdk = Sdk(served)
-    created = sdk.send("POST", "/jobs", body=a_body(extra=CONFIRM))
-    job_id = re.search("<JobId>(.*)</JobId>", created.text)[1]  # type: ignore[index]
-    reason = "go on, 确认 + more"
-    answer = sdk.send("POST", f"/jobs/{job_id}/status", {"requestedJobStatus": "Ready", "statusUpdateReason": reason})
-    assert f"<StatusUpdateReason>{reason}</StatusUpdateReason>" in answer.content.decode()
-    listed = sdk.send("GET", "/jobs", {"jobStatuses": "New", "maxResults": "1000"})
-    assert job_id in listed.text
-
-
-def test_tencents_python_sdk_reads_our_errors(served: Serving) -> None:
-    with pytest.raises(CosServiceError) as error:
-        Sdk(served).send("GET", "/jobs/none")
-    assert (error.value.get_status_code(), error.value.get_error_code()) == (404, "NoSuchJob")
-    assert error.value.get_resource_location() == "/jobs/none"
-    assert error.value.get_request_id()
-    assert error.value.get_trace_id()
-    with pytest.raises(CosServiceError) as error:
-        Sdk(served, "wrong").send("GET", "/jobs")
-    assert (error.value.get_status_code(), error.value.get_error_code()) == (403, "SignatureDoesNotMatch")
