@@ -472,3 +472,35 @@ def test_a_file_with_secrets_that_others_may_read_is_warned_about(tmp_path):
 def test_every_group_of_the_contract_is_known():
     groups = {"server", "engine", "stores", "accounts", "limits", "compat", "functions", "replication"}
     assert {*Document.__struct_fields__, *Document.later} == groups
+
+
+def with_policy(name):
+    return changed('policy = "admin"', f'policy = "{name}"')
+
+
+def test_a_policy_document_is_read_from_the_settings_folder_on(settings_of, tmp_path):
+    (tmp_path / "rights").mkdir()
+    document = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}'
+    (tmp_path / "rights" / "team.json").write_text(document)
+    for name in ("rights/team.json", f"{tmp_path}/rights/team.json"):
+        settings = settings_of(with_policy(name))
+        assert settings.account_list()[0].users[0].policy == name
+        assert settings.policies[name].statements[0].actions == ("s3:*",)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "is not JSON"),
+        ('{"Version": "2012-10-17", "Statement": [{"Effect": "Permit"}]}', r"Statement[0].Effect: must be \"Allow\" or \"Deny\""),
+        (" " * 70_000, "is longer than the 65,536 bytes"),
+        ("\u00e9" * 40_000, "is longer than the 65,536 bytes"),
+    ],
+)
+def test_a_broken_policy_document_names_user_file_and_place(settings_of, tmp_path, text, problem):
+    (tmp_path / "team.json").write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        settings_of(with_policy("team.json"))
+    assert refused.value.path == f"{USER}.policy"
+    assert refused.value.problem.startswith(f"{tmp_path}/team.json: ")
+    assert problem.replace("\\", "") in refused.value.problem
