@@ -153,6 +153,37 @@ def test_settings_that_cannot_be_used_change_nothing(server: Make) -> None:
             started.s3control().update_job_priority(JobId="0" * 36, Priority=1)
 
 
+def policy(effect: str) -> str:
+    every = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    listing = {"Effect": effect, "Action": "cos:ListJobs", "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [every, listing]})
+
+
+def test_a_policy_document_is_read_at_start_and_at_sighup_and_a_broken_one_changes_nothing(server: Make) -> None:
+    started = server()
+    document = started.folder / "rights.json"
+    change(started, ('policy = "admin"', 'policy = "rights.json"'))
+    document.write_text(policy("Permit"))
+    status, said = refusal(started)
+    assert status == 2
+    assert said == (f'haulier: accounts.acme.users[0].policy: {document}: Statement[1].Effect: must be "Allow" or "Deny"\n')
+    document.write_text(policy("Allow"))
+    with started:
+        client = started.s3control()
+        assert client.list_jobs()["Jobs"] == []
+        document.write_text(policy("Deny"))
+        os.kill(started.pid, signal.SIGHUP)
+        logged(started, "settings reloaded: users, policies, roles, stores and limits")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            client.list_jobs()
+        document.write_text("{")
+        os.kill(started.pid, signal.SIGHUP)
+        (line,) = logged(started, "settings were not reloaded; the old ones stay in force")
+        assert line["error"].startswith(f"accounts.acme.users[0].policy: {document}: is not JSON")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            client.list_jobs()
+
+
 def test_a_server_that_does_not_start_says_why(server: Make) -> None:
     started = server()
     change(started, ("[server]", "[server]\nnonsense = 1"))
