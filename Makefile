@@ -20,7 +20,7 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.13 python3.12 python3.11; 
 	  if "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; done; \
 	[ -n "$$python" ] || { echo "make: no Python 3.11 or newer found; PYTHON=/path/to/python3 make … names one" >&2; exit 1; }
 
-.PHONY: help install demo test check docs bench fuzz kill-rounds lock format clean
+.PHONY: help install demo test check docs bench bench-api fuzz kill-rounds lock format clean
 
 help:  ## what can be done here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -71,6 +71,9 @@ format: $(INSTALLED)  ## rewrite the code as `check` wants it
 
 bench: $(BENCH_INSTALLED)  ## speed and memory beside s5cmd, on an nginx that answers at once (installs nginx where it is missing)
 	@$(BIN)/python bench/run.py $(ARGS)
+
+bench-api: $(BENCH_INSTALLED)  ## what the API answers while a job runs, and what beyond its capacity
+	@$(BIN)/python bench/api.py $(ARGS)
 
 kill-rounds: $(INSTALLED)  ## kill -9 the server ten times during a copy job, then count every key of the report
 	@$(BIN)/python bench/kill_rounds.py $(ARGS)

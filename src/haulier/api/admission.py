@@ -4,10 +4,13 @@ A server that queues without limit answers everybody late; one that refuses earl
 later: every SDK does so after 503 SlowDown.
 """
 
+import math
+import time
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
 import anyio
+import structlog
 from anyio.to_thread import run_sync
 
 from haulier.core.errors import Overloaded
@@ -21,6 +24,11 @@ WAITING_MAX: Final = 400
 """At 1,000 answers a second the last of them waits 0.4 s."""
 
 
+TOLD_SECONDS: Final = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
 class Admission:
     """Runs synchronous work in threads, within those limits. For one event loop."""
 
@@ -28,10 +36,22 @@ class Admission:
         self._limiter = anyio.CapacityLimiter(working)
         self._under_way_max = working + waiting
         self._under_way = 0
+        self._refused = 0
+        self._told_at = -math.inf
+
+    def _tell(self) -> None:
+        """At most once in ten seconds, so that telling does not add to the load."""
+        now = time.monotonic()
+        if now - self._told_at >= TOLD_SECONDS:
+            _log.warning("more requests than can be answered soon; some are refused with SlowDown", refused=self._refused)
+            self._told_at = now
+            self._refused = 0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The work's result. Raises Overloaded at once when too many wait already."""
         if self._under_way >= self._under_way_max:
+            self._refused += 1
+            self._tell()
             raise Overloaded("More requests are waiting than can be answered soon. Please reduce your request rate.")
         self._under_way += 1
         try:

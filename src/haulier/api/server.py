@@ -130,7 +130,7 @@ class _Wires:
         try:
             reply = await self._admission.run(wire.answer, request)
         except Overloaded as error:
-            reply = wire.refuse(request, error)
+            reply = wire.turn_away(request, error)
         answer: Reply | None = reply
         if isinstance(reply, Waiting):
             answer = await self._streams.wait(reply, request, receive)

@@ -15,7 +15,7 @@ import structlog
 from haulier.api.auth import Authenticator, RawRequest
 from haulier.core.accounts import Caller
 from haulier.core.calls import Call
-from haulier.core.errors import AccessRefused, InvalidRequest, RequestError, Unavailable
+from haulier.core.errors import AccessRefused, InvalidRequest, Overloaded, RequestError, Unavailable
 from haulier.core.job import Job
 from haulier.core.ports import Audit
 from haulier.service import Service
@@ -204,6 +204,10 @@ class Wire(ABC):
         """The answer to a request that could not even be read."""
         return self._refusal(_Seen(request, self.new_ids()), error)
 
+    def turn_away(self, request: RawRequest, error: Overloaded) -> Reply:
+        """The answer while too much is under way. Only the client is told: to write each down would add to the load."""
+        return self._told(_Seen(request, self.new_ids()), self.errors.find(None, error), str(error), error)
+
     def _route(self, request: RawRequest) -> tuple[Route, str]:
         parts = self.parts(request)
         found = self.routes.get((*parts[:1], "{}", *parts[2:]) if len(parts) > 1 else parts)
@@ -237,6 +241,9 @@ class Wire(ABC):
                 "reason": message,
             }
         )
+        return self._told(seen, found, message, error)
+
+    def _told(self, seen: "_Seen", found: WireError, message: str, error: Exception) -> Reply:
         headers = [
             *self.headers(seen.ids, failed=True),
             ("content-type", self.error_content_type),
