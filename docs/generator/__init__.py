@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from generator import bad_requests, policies
+from generator import bad_requests, compatibility, policies
 
 REFERENCE: Final = Path(__file__).parents[1] / "reference"
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "bad-requests-cos.md": lambda: bad_requests.page("cos"),
     "bad-requests-s3control.md": lambda: bad_requests.page("s3control"),
+    "compatibility.md": compatibility.page,
     "policies.md": policies.page,
 }
 """File in docs/reference → what makes its text. A new page is one line here."""
