@@ -6,7 +6,7 @@ import pytest
 from haulier.core.clock import SystemClock
 from haulier.core.lifecycle import JobEvent
 from haulier.core.ports import JobMoved
-from haulier.core.records import AccountStore
+from haulier.core.stored import AccountStore
 from haulier.jobstore import SqlJobStore
 from haulier.testing.suites.accounts import ALL, AccountStoreSuite, put
 from haulier.testing.suites.jobstore import PLENTY, a_job

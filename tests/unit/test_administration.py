@@ -37,8 +37,8 @@ from haulier.core.errors import (
     Unavailable,
 )
 from haulier.core.policy import Policies, Question
-from haulier.core.records import KeyRecord, Put, Remove, RoleKeyRecord
 from haulier.core.sealing import MasterKeys
+from haulier.core.stored import Put, Remove, StoredKey, StoredRoleKey
 from haulier.jobstore import SqlJobStore
 from haulier.testing.suites.jobstore import PLENTY, a_job
 
@@ -224,7 +224,7 @@ def test_a_users_policy_may_be_a_document(world: World) -> None:
 
 def test_a_stored_policy_that_is_not_understood_allows_nothing(world: World, bob: User) -> None:
     world.jobstore.accounts.write(
-        lambda records: [Put(msgspec.structs.replace(user, policy='{"Version": "2099"}')) for user in records.users.values()]
+        lambda stored: [Put(msgspec.structs.replace(user, policy='{"Version": "2099"}')) for user in stored.users.values()]
     )
     world.start()
     assert not world.policies.decide(world.user("bob").policy, Question(names=("s3:ListJobs",))).allowed
@@ -450,8 +450,8 @@ def test_a_new_master_key_takes_over_with_nothing_lost(world: World, bob: User) 
     new = world.do(CreateKey(user="bob"))
     assert world.jobstore.accounts.read().versions() == {1, 2}
     assert world.do(Reencrypt()) == {"version": 2, "reencrypted": 2, "unused_versions": [1]}
-    records = world.jobstore.accounts.read()
-    assert (records.versions(), set(records.master_keys)) == ({2}, {2})
+    stored = world.jobstore.accounts.read()
+    assert (stored.versions(), set(stored.master_keys)) == ({2}, {2})
     world.key_file.write_text("".join(line for line in lines_of(world.key_file) if not line.startswith("1:")))
     world.start()
     for told in (old, new):
@@ -478,7 +478,7 @@ def garbage(world: World) -> None:
 
 
 def lost_proof(world: World) -> None:
-    world.jobstore.accounts.write(lambda records: [Remove(record) for record in records.master_keys.values()])
+    world.jobstore.accounts.write(lambda stored: [Remove(part) for part in stored.master_keys.values()])
 
 
 @pytest.mark.parametrize(
@@ -545,8 +545,8 @@ def test_a_file_that_was_asked_for_by_name_is_made_on_demand_only(tmp_path: Path
 def test_a_changed_row_lets_nobody_in_and_harms_no_other(world: World, bob: User, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = world.do(CreateKey(user="bob")), world.do(CreateKey(user="bob"))
 
-    def tamper(records: Any) -> list[Any]:
-        key: KeyRecord = records.keys[bad["key"]]
+    def tamper(stored: Any) -> list[Any]:
+        key: StoredKey = stored.keys[bad["key"]]
         assert key.secret is not None
         data = bytes([key.secret.data[0] ^ 1]) + key.secret.data[1:]
         return [Put(msgspec.structs.replace(key, secret=msgspec.structs.replace(key.secret, data=data)))]
@@ -573,18 +573,18 @@ def test_a_row_that_is_moved_to_another_user_account_or_store_does_not_open(worl
     world.do(CreateRole(name="r", account="acme", stores=("main", "bare"), keys={**keys, "bare": keys["main"]}))
 
     for to in ({"user": "admin"}, {"account": "b"}, {"id": "ANOTHER"}):
-        world.jobstore.accounts.write(lambda records, to=to: [Put(msgspec.structs.replace(records.keys[told["key"]], **to))])
+        world.jobstore.accounts.write(lambda stored, to=to: [Put(msgspec.structs.replace(stored.keys[told["key"]], **to))])
         world.start()
         assert world.directory.signer(to.get("id", told["key"])) is None
         world.jobstore.accounts.write(
-            lambda records: [Put(msgspec.structs.replace(key, user="bob", account="acme")) for key in records.keys.values()]
+            lambda stored: [Put(msgspec.structs.replace(key, user="bob", account="acme")) for key in stored.keys.values()]
         )
     world.start()
     assert world.directory.signer(told["key"]) is not None  # where it belongs it opens
 
-    def swapped(records: Any) -> list[Any]:
-        main: RoleKeyRecord = records.role_keys["acme", "r", "main"]
-        return [Put(msgspec.structs.replace(records.role_keys["acme", "r", "bare"], secret=main.secret))]
+    def swapped(stored: Any) -> list[Any]:
+        main: StoredRoleKey = stored.role_keys["acme", "r", "main"]
+        return [Put(msgspec.structs.replace(stored.role_keys["acme", "r", "bare"], secret=main.secret))]
 
     world.jobstore.accounts.write(swapped)
     world.start()
@@ -684,8 +684,8 @@ def test_no_secret_is_told_but_once(world: World, bob: User, capsys: pytest.Capt
     shown = [repr(command), repr(world.key_file), repr(world.administration), repr(world.log.entries)]
     for account in world.directory.accounts.values():
         shown += [repr(account), repr(account.users), repr(account.roles), repr([user.keys for user in account.users])]
-    records = world.jobstore.accounts.read()
-    shown += [repr(records), repr(world.do(ListKeys())), repr(world.do(ListRoles()))]
+    stored = world.jobstore.accounts.read()
+    shown += [repr(stored), repr(world.do(ListKeys())), repr(world.do(ListRoles()))]
     for refused in (
         lambda: world.do(msgspec.structs.replace(command, name="a/b")),
         lambda: world.do(CreateRole(name="x", stores=("gone",), keys={"gone": key})),

@@ -9,7 +9,7 @@ from haulier.core.accounts import Account
 from haulier.core.clock import timestamp
 from haulier.core.errors import AlreadyDefined, CommandRefused, InvalidField
 from haulier.core.names import AWS_ACCOUNT_ID, DIGITS
-from haulier.core.records import AccountRecord, Put, Remove
+from haulier.core.stored import Put, Remove, StoredAccount
 
 _IDENTITIES = ("aws_account_id", "cos_uin", "cos_appid")
 
@@ -27,14 +27,14 @@ class CreateAccount(Asked, frozen=True, kw_only=True, tag="account create"):
         check_account_name(self.name)
         self._check_identities()
         place = state.defined.place(self.name)
-        state.check_new("account", self.name, place, stored=self.name in state.records.accounts)
-        others: list[Account | AccountRecord] = [*state.defined.accounts.values(), *state.records.accounts.values()]
+        state.check_new("account", self.name, place, stored=self.name in state.stored.accounts)
+        others: list[Account | StoredAccount] = [*state.defined.accounts.values(), *state.stored.accounts.values()]
         for other in others:
             for key in _IDENTITIES:
                 if (value := getattr(self, key)) is not None and getattr(other, key) == value:
                     raise AlreadyDefined(f"{key} {value!r} is that of account {other.name!r}")
         self._check_past(state)
-        made = AccountRecord(
+        made = StoredAccount(
             name=self.name,
             aws_account_id=self.aws_account_id,
             cos_uin=self.cos_uin,
@@ -57,8 +57,8 @@ class CreateAccount(Asked, frozen=True, kw_only=True, tag="account create"):
 
     def _check_past(self, state: State) -> None:
         """Whoever gets the name would get what an earlier account of that name has left."""
-        names = [name for account, name in (*state.records.users, *state.records.roles) if account == self.name]
-        if names or any(key.account == self.name for key in state.records.keys.values()):
+        names = [name for account, name in (*state.stored.users, *state.stored.roles) if account == self.name]
+        if names or any(key.account == self.name for key in state.stored.keys.values()):
             raise CommandRefused(
                 f"an account {self.name!r} was in the settings before, and its users, keys or roles are still in the database: "
                 "take another name, or define it in the settings again and delete them"
@@ -74,11 +74,11 @@ class ListAccounts(Asked, frozen=True, kw_only=True, tag="account list"):
 
     def decide(self, state: State) -> Decided:
         """A row per account."""
-        known: dict[str, Account | AccountRecord] = {**state.records.accounts, **state.defined.accounts}
+        known: dict[str, Account | StoredAccount] = {**state.stored.accounts, **state.defined.accounts}
         rows = []
         for name, account in sorted(known.items()):
-            users = {user for of, user in state.records.users if of == name}
-            roles = {role for of, role in state.records.roles if of == name}
+            users = {user for of, user in state.stored.users if of == name}
+            roles = {role for of, role in state.stored.roles if of == name}
             if isinstance(account, Account):
                 users |= {user.name for user in account.users}
                 roles |= {role.name for role in account.roles}
@@ -102,8 +102,8 @@ class DeleteAccount(Asked, frozen=True, kw_only=True, tag="account delete"):
     def decide(self, state: State) -> Decided:
         """Raises NotDefined, DefinedInSettings, CommandRefused while something is in it."""
         account = state.stored_account(self.name)
-        users = [f"user {name}" for of, name in state.records.users if of == self.name]
-        roles = [f"role {name}" for of, name in state.records.roles if of == self.name]
+        users = [f"user {name}" for of, name in state.stored.users if of == self.name]
+        roles = [f"role {name}" for of, name in state.stored.roles if of == self.name]
         if users or roles:
             raise CommandRefused(f"account {self.name!r} is not empty; delete first: {', '.join([*users, *roles][:10])}")
         if state.has_jobs(self.name, True):
@@ -111,7 +111,7 @@ class DeleteAccount(Asked, frozen=True, kw_only=True, tag="account delete"):
         return Decided({"account": self.name}, [Remove(account)])
 
 
-def origin(place: str, record: msgspec.Struct) -> dict[str, Any]:
+def origin(place: str, part: msgspec.Struct) -> dict[str, Any]:
     """Where a row of a list is defined, and since when; the settings do not tell since when."""
-    created_ms = getattr(record, "created_ms", None)
+    created_ms = getattr(part, "created_ms", None)
     return {"defined": place or "database", "created": None if created_ms is None else timestamp(created_ms)}

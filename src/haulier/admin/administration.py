@@ -1,4 +1,4 @@
-"""Carries commands out, and keeps the directory as settings and records have it together.
+"""Carries commands out, and keeps the directory as settings and database have it together.
 
 The same code runs in a server and in a program that has the database to itself. Every change passes through `execute`: decided on
 what is stored, stored in one transaction, told to the audit log, and then in force for whoever asks the directory.
@@ -20,8 +20,8 @@ from haulier.core.directory import Directory
 from haulier.core.errors import CommandRefused, SecretsError, SettingsError, Unavailable
 from haulier.core.policy import Policies
 from haulier.core.ports import Audit, Clock
-from haulier.core.records import AccountStore, Change, Records
 from haulier.core.sealing import MasterKeys
+from haulier.core.stored import AccountStore, Change, Stored
 
 _log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class Administration:
     def load(self, defined: Defined) -> None:
         """Hold these settings, at start and whenever they were read anew; what there is then is in force.
 
-        Raises SettingsError where settings and records define the same, and where the master keys are not those that sealed what
+        Raises SettingsError where settings and database define the same, and where the master keys are not those that sealed what
         is stored: nothing has changed then, and a server must not start.
         """
         with self._turn:
@@ -76,9 +76,9 @@ class Administration:
             keys = self._master_keys(command)
             decided = Decided(None)
 
-            def decide(records: Records) -> list[Change]:
+            def decide(stored: Stored) -> list[Change]:
                 nonlocal decided
-                decided = command.decide(self._state(records, keys))
+                decided = command.decide(self._state(stored, keys))
                 return list(decided.changes)
 
             if not command.changes:
@@ -93,10 +93,10 @@ class Administration:
         """Store when keys were used last."""
         self._store.note_uses(self._directory.take_uses())
 
-    def _state(self, records: Records, keys: MasterKeys | None) -> State:
+    def _state(self, stored: Stored, keys: MasterKeys | None) -> State:
         return State(
             defined=self._defined,
-            records=records,
+            stored=stored,
             now_ms=self._clock.now_ms(),
             random=self._random,
             master_keys=keys,
@@ -107,8 +107,8 @@ class Administration:
         """Those that the command needs; the first one is made where nothing was ever sealed."""
         if not command.seals:
             return None
-        records, keys = self._store.read(), self._key_file.read()
-        _check_master_keys(records, keys)
+        stored, keys = self._store.read(), self._key_file.read()
+        _check_master_keys(stored, keys)
         if isinstance(command, AddMasterKey):
             return self._key_file.add(self._random)
         return keys or self._key_file.make(self._random)
@@ -121,18 +121,18 @@ class Administration:
         self._audit.record(entry, durable=True)
         _log.info("administration", command=name, uid=peer.uid)
 
-    def _hold(self, defined: Defined, records: Records) -> Merged:
+    def _hold(self, defined: Defined, stored: Stored) -> Merged:
         """Let this be in force. Raises SettingsError, and has then changed nothing."""
         keys = self._key_file.read()
-        _check_master_keys(records, keys)
-        found = merged(defined, records, keys)
+        _check_master_keys(stored, keys)
+        found = merged(defined, stored, keys)
         self._policies.reload({**defined.policies, **found.policies})  # first: a user whose policy is not known may do nothing
         self._directory.reload(found.accounts)
         return found
 
-    def _take_over(self, records: Records) -> None:
+    def _take_over(self, stored: Stored) -> None:
         try:
-            self._hold(self._defined, records)
+            self._hold(self._defined, stored)
         except SettingsError as error:  # the file of the master keys has gone meanwhile: what was in force stays so
             raise CommandRefused(f"the change is stored, but not in force before a restart: {error}") from None
 
@@ -142,17 +142,17 @@ def _tell(found: Merged) -> None:
         _log.warning(problem.message, **problem.facts)
 
 
-def _check_master_keys(records: Records, keys: MasterKeys | None) -> None:
+def _check_master_keys(stored: Stored, keys: MasterKeys | None) -> None:
     """Raises SettingsError unless everything that is sealed can be opened, as far as the keys themselves tell."""
-    needed = records.versions()
+    needed = stored.versions()
     path = "server.secrets_key_file"
     if needed and keys is None:
         raise SettingsError(
-            path, f"the database holds {len(records.sealed())} sealed secrets, and there is no master key to open them with"
+            path, f"the database holds {len(stored.sealed())} sealed secrets, and there is no master key to open them with"
         )
     for version in sorted(needed):
         try:
             assert keys is not None
-            check_master_key(keys, records.master_keys.get(version), version)
+            check_master_key(keys, stored.master_keys.get(version), version)
         except SecretsError as error:
             raise SettingsError(path, f"{error}; the stored secrets cannot be opened") from None

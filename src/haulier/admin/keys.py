@@ -9,7 +9,7 @@ from haulier.admin.state import Asked, Decided, State
 from haulier.core.accounts import Key, KeyKind, hash_of
 from haulier.core.clock import timestamp
 from haulier.core.errors import CommandRefused, InvalidField
-from haulier.core.records import Change, KeyRecord, Put, Remove
+from haulier.core.stored import Change, Put, Remove, StoredKey
 
 ACTIVE_ACCESS_KEYS_MAX: Final = 2
 """Of a user: one in use, and the next one while clients are changed over."""
@@ -54,13 +54,13 @@ class CreateKey(Asked, frozen=True, kw_only=True, tag="key create"):
         account = state.account(self.account)
         user = state.user(account, self.user)
         self._check()
-        over = [key for key in state.records.keys.values() if _long_over(key, state.now_ms)]
+        over = [key for key in state.stored.keys.values() if _long_over(key, state.now_ms)]
         if len([key for key in state.keys_of(account, user.name) if key not in over]) >= KEYS_MAX:
             raise CommandRefused(f"user {user.name!r} has {KEYS_MAX:,} keys, the most there may be: delete some")
         if self.kind is KeyKind.ACCESS:
             check_active(state, account, user.name)
         hours = SESSION_HOURS_DEFAULT if self.kind is KeyKind.SESSION and self.hours is None else self.hours
-        record = KeyRecord(
+        part = StoredKey(
             id=state.name(_PREFIXES[self.kind], _ID_CHARACTERS),
             account=account,
             user=user.name,
@@ -69,17 +69,17 @@ class CreateKey(Asked, frozen=True, kw_only=True, tag="key create"):
             expires_ms=None if hours is None else state.now_ms + hours * _HOUR_MS,
             created_ms=state.now_ms,
         )
-        told: dict[str, Any] = {"account": account, "user": user.name, "key": record.id, "kind": self.kind.value}
+        told: dict[str, Any] = {"account": account, "user": user.name, "key": part.id, "kind": self.kind.value}
         changes: Sequence[Change] = ()
         if self.kind is not KeyKind.BEARER:
             told["secret_key"] = state.text("", _SECRET_BYTES)
-            record = msgspec.structs.replace(record, secret=state.seal(told["secret_key"].encode(), record.place))
+            part = msgspec.structs.replace(part, secret=state.seal(told["secret_key"].encode(), part.place))
             changes = state.proof()
         if self.kind is not KeyKind.ACCESS:
             told["token"] = state.text(BEARER_PREFIX if self.kind is KeyKind.BEARER else SESSION_PREFIX, _TOKEN_BYTES)
-            record = msgspec.structs.replace(record, token_hash=hash_of(told["token"].encode()))
-        told["expires"] = None if record.expires_ms is None else timestamp(record.expires_ms)
-        return Decided(told, [*(Remove(key) for key in over), *changes, Put(record)])
+            part = msgspec.structs.replace(part, token_hash=hash_of(told["token"].encode()))
+        told["expires"] = None if part.expires_ms is None else timestamp(part.expires_ms)
+        return Decided(told, [*(Remove(key) for key in over), *changes, Put(part)])
 
     def noted(self) -> Mapping[str, Any]:
         """`kind` is the name of the entry's own."""
@@ -121,7 +121,7 @@ class ListKeys(Asked, frozen=True, kw_only=True, tag="key list"):
                 for user in table.users
                 for key in user.keys
             ),
-            *(_row(state, key.account, key.user, key) for key in state.records.keys.values()),
+            *(_row(state, key.account, key.user, key) for key in state.stored.keys.values()),
         ]
         rows = [row for row in rows if account in (None, row["account"]) and self.user in (None, row["user"])]
         return Decided(sorted(rows, key=lambda row: (row["account"], row["user"], row["created"] or "", row["key"])))
@@ -176,15 +176,15 @@ class Reencrypt(Asked, frozen=True, kw_only=True, tag="key reencrypt"):
         return True
 
     def decide(self, state: State) -> Decided:
-        """All or nothing. Raises SecretsError naming the record where one does not open."""
+        """All or nothing. Raises SecretsError naming the one that does not open."""
         keys = state.master_keys
         assert keys is not None
-        old = [record for record in state.records.sealed() if record.secret and record.secret.version != keys.newest]
+        old = [part for part in state.stored.sealed() if part.secret and part.secret.version != keys.newest]
         changes: list[Change] = [*state.proof()]
-        for record in old:
-            sealed = state.seal(state.open(record), record.place)
-            changes.append(Put(msgspec.structs.replace(record, secret=sealed)))
-        changes += [Remove(known) for known in state.records.master_keys.values() if known.version != keys.newest]
+        for part in old:
+            sealed = state.seal(state.open(part), part.place)
+            changes.append(Put(msgspec.structs.replace(part, secret=sealed)))
+        changes += [Remove(known) for known in state.stored.master_keys.values() if known.version != keys.newest]
         unused = sorted(keys.versions - {keys.newest})
         return Decided({"version": keys.newest, "reencrypted": len(old), "unused_versions": unused}, changes)
 
@@ -202,17 +202,17 @@ def check_active(state: State, account: str, user: str) -> None:
         )
 
 
-def _over(key: Key | KeyRecord, now_ms: int) -> bool:
+def _over(key: Key | StoredKey, now_ms: int) -> bool:
     return key.expires_ms is not None and now_ms >= key.expires_ms
 
 
-def _long_over(key: KeyRecord, now_ms: int) -> bool:
+def _long_over(key: StoredKey, now_ms: int) -> bool:
     return key.kind is KeyKind.SESSION and _over(key, now_ms - EXPIRED_SESSIONS_KEPT_MS)
 
 
-def _row(state: State, account: str, user: str, key: Key | KeyRecord) -> dict[str, Any]:
-    used_ms = state.records.used_ms.get(key.id)
-    disabled = isinstance(key, KeyRecord) and key.disabled
+def _row(state: State, account: str, user: str, key: Key | StoredKey) -> dict[str, Any]:
+    used_ms = state.stored.used_ms.get(key.id)
+    disabled = isinstance(key, StoredKey) and key.disabled
     return {
         "account": account,
         "user": user,
@@ -220,7 +220,7 @@ def _row(state: State, account: str, user: str, key: Key | KeyRecord) -> dict[st
         "kind": key.kind.value,
         "state": "disabled" if disabled else "expired" if _over(key, state.now_ms) else "active",
         "actions": key.actions,
-        "created": timestamp(key.created_ms) if isinstance(key, KeyRecord) else None,
+        "created": timestamp(key.created_ms) if isinstance(key, StoredKey) else None,
         "expires": None if key.expires_ms is None else timestamp(key.expires_ms),
         "last_used": None if used_ms is None else timestamp(used_ms - used_ms % 60_000),
         "defined": state.defined.place_of_key(key.id) or "database",

@@ -9,12 +9,12 @@ from haulier.admin.state import Defined
 from haulier.core.accounts import Account, Credentials, Key, Role, User
 from haulier.core.errors import PolicyError, SecretsError, SettingsError
 from haulier.core.policy import Policy, parse
-from haulier.core.records import KeyRecord, Records, RoleKeyRecord, StoreSecret, UserRecord, is_document
 from haulier.core.sealing import MasterKeys
+from haulier.core.stored import Stored, StoredKey, StoredRoleKey, StoredUser, StoreSecret, is_document
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something of the records that is left out, or without effect, and why: one line for the log."""
+    """Something stored that is left out, or without effect, and why: one line for the log."""
 
     message: str
     facts: Mapping[str, Any]
@@ -29,29 +29,29 @@ class Merged(msgspec.Struct, frozen=True):
     problems: Sequence[Problem]
 
 
-def merged(defined: Defined, records: Records, keys: MasterKeys | None) -> Merged:
+def merged(defined: Defined, stored: Stored, keys: MasterKeys | None) -> Merged:
     """What both define together. A secret that does not open lets nobody in, and is a problem, not the end.
 
     Raises SettingsError naming both places where both define the same.
     """
-    return _Merging(defined, records, keys).done()
+    return _Merging(defined, stored, keys).done()
 
 
 class _Merging:
-    def __init__(self, defined: Defined, records: Records, keys: MasterKeys | None) -> None:
+    def __init__(self, defined: Defined, stored: Stored, keys: MasterKeys | None) -> None:
         self._defined = defined
-        self._records = records
+        self._stored = stored
         self._master_keys = keys
         self._problems: list[Problem] = []
         self._policies: dict[str, Policy] = {}
 
     def done(self) -> Merged:
         self._check_doubles()
-        names = {*self._defined.accounts, *self._records.accounts}
-        for account, user in self._records.users:
+        names = {*self._defined.accounts, *self._stored.accounts}
+        for account, user in self._stored.users:
             if account not in names:
                 self._problem("a user's account is not defined, so nobody lets it in", account=account, user=user)
-        for account, role in self._records.roles:
+        for account, role in self._stored.roles:
             if account not in names:
                 self._problem("a role's account is not defined, so nobody can pass it", account=account, role=role)
         return Merged([self._account(name) for name in sorted(names)], self._policies, self._problems)
@@ -60,32 +60,32 @@ class _Merging:
         self._problems.append(Problem(message, facts))
 
     def _check_doubles(self) -> None:
-        defined, records = self._defined, self._records
-        for name in records.accounts:
+        defined, stored = self._defined, self._stored
+        for name in stored.accounts:
             _check_double(defined.place(name), f"account {name!r}", f"haulier account delete {name}")
-        for account, name in records.users:
+        for account, name in stored.users:
             place = defined.place(account, user=name)
             _check_double(place, f"user {name!r}", f"haulier user delete {name} --account {account}")
-        for account, name in records.roles:
+        for account, name in stored.roles:
             place = defined.place(account, role=name)
             _check_double(place, f"role {name!r}", f"haulier role delete {name} --account {account}")
-        for key_id in records.keys:
+        for key_id in stored.keys:
             _check_double(defined.place_of_key(key_id), f"access key {key_id!r}", f"haulier key delete {key_id}")
-        for record in records.accounts.values():
+        for part in stored.accounts.values():
             for table in defined.accounts.values():
                 for field in ("aws_account_id", "cos_uin", "cos_appid"):
-                    if (value := getattr(table, field)) is not None and getattr(record, field) == value:
+                    if (value := getattr(table, field)) is not None and getattr(part, field) == value:
                         raise SettingsError(
                             f"accounts.{table.name}.{field}",
-                            f"{value!r} is that of account {record.name!r} in the database too; take another one",
+                            f"{value!r} is that of account {part.name!r} in the database too; take another one",
                         )
 
     def _account(self, name: str) -> Account:
         table = self._defined.accounts.get(name)
         if table is None:
-            record = self._records.accounts[name]
-            table = Account(name=name, aws_account_id=record.aws_account_id, cos_uin=record.cos_uin, cos_appid=record.cos_appid)
-        stored = [user for user in self._records.users.values() if user.account == name]
+            part = self._stored.accounts[name]
+            table = Account(name=name, aws_account_id=part.aws_account_id, cos_uin=part.cos_uin, cos_appid=part.cos_appid)
+        stored = [user for user in self._stored.users.values() if user.account == name]
         users = [
             *table.users,
             *(User(account=name, name=user.name, policy=self._policy(user), disabled=user.disabled) for user in stored),
@@ -97,12 +97,12 @@ class _Merging:
             for user_name in role.users:
                 if user_name not in known:
                     self._problem("a role names a user that there is not", account=name, role=role.name, user=user_name)
-        for key in self._records.keys.values():
+        for key in self._stored.keys.values():
             if key.account == name and key.user not in known:
                 self._problem("a key's user is not defined, so it lets nobody in", account=name, key=key.id, user=key.user)
         return msgspec.structs.replace(table, users=tuple(users), roles=tuple(roles))
 
-    def _policy(self, user: UserRecord) -> str:
+    def _policy(self, user: StoredUser) -> str:
         """The name of the user's policy. A document that this version does not understand is kept out, so it allows nothing."""
         if not is_document(user.policy):
             return user.policy
@@ -115,60 +115,60 @@ class _Merging:
 
     def _keys(self, user: User) -> list[Key]:
         found = []
-        for record in self._records.keys.values():
-            if (record.account, record.user) != (user.account, user.name) or record.disabled:
+        for part in self._stored.keys.values():
+            if (part.account, part.user) != (user.account, user.name) or part.disabled:
                 continue
-            secret = b"" if record.secret is None else self._opened(record)
+            secret = b"" if part.secret is None else self._opened(part)
             if secret is not None:
                 found.append(
                     Key(
-                        id=record.id,
-                        kind=record.kind,
+                        id=part.id,
+                        kind=part.kind,
                         secret_key=secret.decode(),
-                        token_hash=record.token_hash or b"",
-                        expires_ms=record.expires_ms,
-                        actions=record.actions,
+                        token_hash=part.token_hash or b"",
+                        expires_ms=part.expires_ms,
+                        actions=part.actions,
                     )
                 )
         return found
 
     def _roles(self, account: str) -> list[Role]:
         found = []
-        for record in self._records.roles.values():
-            if record.account != account:
+        for part in self._stored.roles.values():
+            if part.account != account:
                 continue
-            for store in record.stores:
+            for store in part.stores:
                 if store not in self._defined.stores:
-                    self._problem("a role names a store that there is not", account=account, role=record.name, store=store)
+                    self._problem("a role names a store that there is not", account=account, role=part.name, store=store)
             found.append(
                 Role(
                     account=account,
-                    name=record.name,
-                    stores=record.stores,
-                    buckets=record.buckets,
-                    use_store_keys=record.use_store_keys,
-                    keys=self._store_keys(account, record.name),
-                    users=record.users,
+                    name=part.name,
+                    stores=part.stores,
+                    buckets=part.buckets,
+                    use_store_keys=part.use_store_keys,
+                    keys=self._store_keys(account, part.name),
+                    users=part.users,
                 )
             )
         return found
 
     def _store_keys(self, account: str, role: str) -> dict[str, Credentials]:
         found = {}
-        for record in self._records.role_keys.values():
-            if (record.account, record.role) == (account, role) and (secret := self._opened(record)) is not None:
+        for part in self._stored.role_keys.values():
+            if (part.account, part.role) == (account, role) and (secret := self._opened(part)) is not None:
                 kept = msgspec.json.decode(secret, type=StoreSecret)
-                found[record.store] = Credentials(record.access_key, kept.secret_key, kept.session_token)
+                found[part.store] = Credentials(part.access_key, kept.secret_key, kept.session_token)
         return found
 
-    def _opened(self, record: KeyRecord | RoleKeyRecord) -> bytes | None:
-        sealed = record.secret
+    def _opened(self, part: StoredKey | StoredRoleKey) -> bytes | None:
+        sealed = part.secret
         assert sealed is not None
         assert self._master_keys is not None, "checked before: there is no sealed secret without a master key"
         try:
-            return self._master_keys.open(sealed, record.place)
+            return self._master_keys.open(sealed, part.place)
         except SecretsError as error:
-            self._problem("a stored secret cannot be used", of=record.title, error=str(error))
+            self._problem("a stored secret cannot be used", of=part.title, error=str(error))
             return None
 
 

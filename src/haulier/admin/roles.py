@@ -10,8 +10,8 @@ from haulier.admin.state import Asked, Decided, State, check_principal
 from haulier.core.accounts import Credentials, Role
 from haulier.core.errors import InvalidField
 from haulier.core.names import problems_of_role
-from haulier.core.records import Change, Put, Remove, RoleKeyRecord, RoleRecord, StoreSecret
 from haulier.core.sealing import Sealed
+from haulier.core.stored import Change, Put, Remove, StoredRole, StoredRoleKey, StoreSecret
 
 
 class StoreKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,10 +44,10 @@ class _WithKeys(Asked, frozen=True, kw_only=True):
         """The keys by their stores only."""
         return {**super().noted(), "keys": sorted(self.keys)}
 
-    def _store(self, state: State, role: RoleRecord, kept: Sequence[RoleKeyRecord]) -> Decided:
+    def _store(self, state: State, role: StoredRole, kept: Sequence[StoredRoleKey]) -> Decided:
         """The role with the keys given now and those kept, if it can be. Raises InvalidField."""
         table = state.defined.accounts.get(role.account)
-        users = {user for of, user in state.records.users if of == role.account}
+        users = {user for of, user in state.stored.users if of == role.account}
         users |= {user.name for user in table.users} if table is not None else set()
         for at, user in enumerate(role.users):
             if user not in users:
@@ -55,11 +55,11 @@ class _WithKeys(Asked, frozen=True, kw_only=True):
         _check(state, role, {**{key.store: _kept(key) for key in kept}, **self.keys})
         changes: list[Change] = [Put(role), *(state.proof() if self.keys else ())]
         for store, key in self.keys.items():
-            record = RoleKeyRecord(
+            part = StoredRoleKey(
                 account=role.account, role=role.name, store=store, access_key=key.access_key, secret=Sealed(0, b"")
             )
             secret = msgspec.json.encode(StoreSecret(key.secret_key, key.session_token))
-            changes.append(Put(msgspec.structs.replace(record, secret=state.seal(secret, record.place))))
+            changes.append(Put(msgspec.structs.replace(part, secret=state.seal(secret, part.place))))
         return Decided({"account": role.account, "role": role.name}, changes)
 
 
@@ -76,8 +76,8 @@ class CreateRole(_WithKeys, frozen=True, kw_only=True, tag="role create"):
         account = state.account(self.account)
         check_principal(self.name, "role")
         place = state.defined.place(account, role=self.name)
-        state.check_new("role", self.name, place, stored=(account, self.name) in state.records.roles)
-        role = RoleRecord(
+        state.check_new("role", self.name, place, stored=(account, self.name) in state.stored.roles)
+        role = StoredRole(
             account=account,
             name=self.name,
             stores=self.stores,
@@ -98,7 +98,7 @@ class ListRoles(Asked, frozen=True, kw_only=True, tag="role list"):
     def decide(self, state: State) -> Decided:
         """A row per role. Raises NotDefined."""
         wanted = None if self.account is None else state.account(self.account)
-        known: dict[tuple[str, str], Role | RoleRecord] = dict(state.records.roles)
+        known: dict[tuple[str, str], Role | StoredRole] = dict(state.stored.roles)
         known.update({(name, role.name): role for name, account in state.defined.accounts.items() for role in account.roles})
         return Decided([_row(state, account, role) for (account, _), role in sorted(known.items()) if wanted in (None, account)])
 
@@ -117,7 +117,7 @@ class SetRole(_WithKeys, frozen=True, kw_only=True, tag="role set"):
         before = state.stored_role(state.account(self.account), self.name)
         given = {name: getattr(self, name) for name in ("stores", "buckets", "users", "use_store_keys")}
         role = msgspec.structs.replace(before, **{name: value for name, value in given.items() if value is not None})
-        mine = [key for key in state.records.role_keys.values() if (key.account, key.role) == (role.account, role.name)]
+        mine = [key for key in state.stored.role_keys.values() if (key.account, key.role) == (role.account, role.name)]
         decided = self._store(state, role, [key for key in mine if key.store in role.stores and key.store not in self.keys])
         dropped = [Remove(key) for key in mine if key.store not in role.stores]
         return msgspec.structs.replace(decided, changes=[*decided.changes, *dropped])
@@ -135,12 +135,12 @@ class DeleteRole(Asked, frozen=True, kw_only=True, tag="role delete"):
         return Decided({"account": role.account, "role": role.name}, [Remove(role)])
 
 
-def _kept(key: RoleKeyRecord) -> StoreKey:
+def _kept(key: StoredRoleKey) -> StoreKey:
     """A key that stays as it is, in the place of its secret a word that is as good for the check."""
     return StoreKey(access_key=key.access_key, secret_key="-")  # noqa: S106
 
 
-def _check(state: State, role: RoleRecord, keys: Mapping[str, StoreKey]) -> None:
+def _check(state: State, role: StoredRole, keys: Mapping[str, StoreKey]) -> None:
     whole = Role(
         account=role.account,
         name=role.name,
@@ -153,8 +153,8 @@ def _check(state: State, role: RoleRecord, keys: Mapping[str, StoreKey]) -> None
         raise InvalidField(f"role{place}", problem)
 
 
-def _row(state: State, account: str, role: Role | RoleRecord) -> dict[str, Any]:
-    stored = [key.store for key in state.records.role_keys.values() if (key.account, key.role) == (account, role.name)]
+def _row(state: State, account: str, role: Role | StoredRole) -> dict[str, Any]:
+    stored = [key.store for key in state.stored.role_keys.values() if (key.account, key.role) == (account, role.name)]
     return {
         "account": account,
         "role": role.name,

@@ -12,7 +12,7 @@ from haulier.core.clock import SystemClock
 from haulier.core.directory import Directory
 from haulier.core.policy import Policies
 from haulier.core.ports import Audit, Clock
-from haulier.core.records import AccountStore
+from haulier.core.stored import AccountStore
 from haulier.jobstore import SqlJobStore
 from haulier.settings import Settings
 

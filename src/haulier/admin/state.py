@@ -1,4 +1,4 @@
-"""What a command decides on: the settings, the records, the time, randomness and the master keys; and what it decides."""
+"""What a command decides on: the settings, what is stored, the time, randomness and the master keys; and what it decides."""
 
 import base64
 import math
@@ -20,18 +20,18 @@ from haulier.core.errors import (
 )
 from haulier.core.names import ACCOUNT, PRINCIPAL
 from haulier.core.policy import Policy
-from haulier.core.records import (
-    AccountRecord,
-    Change,
-    KeyRecord,
-    MasterKeyRecord,
-    Put,
-    Records,
-    RoleKeyRecord,
-    RoleRecord,
-    UserRecord,
-)
 from haulier.core.sealing import NONCE_BYTES, MasterKeys, Sealed
+from haulier.core.stored import (
+    Change,
+    Put,
+    Stored,
+    StoredAccount,
+    StoredKey,
+    StoredMasterKey,
+    StoredRole,
+    StoredRoleKey,
+    StoredUser,
+)
 
 _ALPHABET: Final = string.digits + string.ascii_letters
 PROOF: Final = b"haulier"
@@ -81,7 +81,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """See above. Names are resolved here, so that every command refuses the same in the same words."""
 
     defined: Defined
-    records: Records
+    stored: Stored
     now_ms: int
     random: Callable[[int], bytes]
     master_keys: MasterKeys | None = None
@@ -93,7 +93,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     def account(self, name: str | None) -> str:
         """The account's name; where none is given, the only one there is. Raises NotDefined, InvalidField."""
-        known = sorted({*self.defined.accounts, *self.records.accounts})
+        known = sorted({*self.defined.accounts, *self.stored.accounts})
         if name is None:
             if len(known) != 1:
                 said = f"there are {', '.join(known)}" if known else "there is none yet"
@@ -103,50 +103,50 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
             raise NotDefined(f"there is no account {name[:80]!r}")
         return name
 
-    def user(self, account: str, name: str) -> User | UserRecord:
+    def user(self, account: str, name: str) -> User | StoredUser:
         """The user, wherever it is defined. Raises NotDefined."""
         table = self.defined.accounts.get(account)
-        found = (table.user(name) if table is not None else None) or self.records.users.get((account, name))
+        found = (table.user(name) if table is not None else None) or self.stored.users.get((account, name))
         if found is None:
             raise NotDefined(f"there is no user {name[:80]!r} in account {account!r}")
         return found
 
-    def stored_user(self, account: str, name: str) -> UserRecord:
+    def stored_user(self, account: str, name: str) -> StoredUser:
         """The user, which a command may change. Raises NotDefined, DefinedInSettings."""
         found = self.user(account, name)
-        if isinstance(found, UserRecord):
+        if isinstance(found, StoredUser):
             return found
         raise DefinedInSettings(f"user {name!r} of account {account!r}", self.defined.place(account, user=name))
 
-    def stored_role(self, account: str, name: str) -> RoleRecord:
+    def stored_role(self, account: str, name: str) -> StoredRole:
         """The role, which a command may change. Raises NotDefined, DefinedInSettings."""
         if place := self.defined.place(account, role=name):
             raise DefinedInSettings(f"role {name!r} of account {account!r}", place)
-        found = self.records.roles.get((account, name))
+        found = self.stored.roles.get((account, name))
         if found is None:
             raise NotDefined(f"there is no role {name[:80]!r} in account {account!r}")
         return found
 
-    def stored_account(self, name: str) -> AccountRecord:
+    def stored_account(self, name: str) -> StoredAccount:
         """The account, which a command may change. Raises NotDefined, DefinedInSettings."""
         if place := self.defined.place(self.account(name)):
             raise DefinedInSettings(f"account {name!r}", place)
-        return self.records.accounts[name]
+        return self.stored.accounts[name]
 
-    def stored_key(self, key_id: str) -> KeyRecord:
+    def stored_key(self, key_id: str) -> StoredKey:
         """The key, which a command may change. Raises NotDefined, DefinedInSettings."""
         if place := self.defined.place_of_key(key_id):
             raise DefinedInSettings(f"key {key_id!r}", place)
-        found = self.records.keys.get(key_id)
+        found = self.stored.keys.get(key_id)
         if found is None:
             raise NotDefined(f"there is no key {key_id[:80]!r}")
         return found
 
-    def keys_of(self, account: str, user: str) -> Sequence[Key | KeyRecord]:
+    def keys_of(self, account: str, user: str) -> Sequence[Key | StoredKey]:
         """All keys of a user, of the settings first."""
         table = self.defined.accounts.get(account)
         found = table.user(user) if table is not None else None
-        stored = [key for key in self.records.keys.values() if (key.account, key.user) == (account, user)]
+        stored = [key for key in self.stored.keys.values() if (key.account, key.user) == (account, user)]
         return [*(found.keys if found is not None else ()), *stored]
 
     # -- checking
@@ -178,22 +178,22 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return self._keys.seal(secret, place, self.random(NONCE_BYTES))
 
     def proof(self) -> Sequence[Change]:
-        """The newest master key's record, where it has sealed nothing yet. Raises WrongMasterKey where another key of its version
+        """The newest master key's proof, where it has sealed nothing yet. Raises WrongMasterKey where another key of its version
         has sealed something."""
         version = self._keys.newest
-        if version in self.records.versions():
-            check_master_key(self._keys, self.records.master_keys.get(version), version)
+        if version in self.stored.versions():
+            check_master_key(self._keys, self.stored.master_keys.get(version), version)
             return []
-        unproven = MasterKeyRecord(version=version, proof=Sealed(version, b""), created_ms=self.now_ms)
+        unproven = StoredMasterKey(version=version, proof=Sealed(version, b""), created_ms=self.now_ms)
         return [Put(msgspec.structs.replace(unproven, proof=self.seal(PROOF, unproven.place)))]
 
-    def open(self, record: KeyRecord | RoleKeyRecord) -> bytes:
-        """The record's secret. Raises SecretsError naming the record."""
-        assert record.secret is not None
+    def open(self, part: StoredKey | StoredRoleKey) -> bytes:
+        """The part's secret. Raises SecretsError naming it."""
+        assert part.secret is not None
         try:
-            return self._keys.open(record.secret, record.place)
+            return self._keys.open(part.secret, part.place)
         except SecretsError as error:
-            raise SecretsError(f"{record.title}: {error}") from None
+            raise SecretsError(f"{part.title}: {error}") from None
 
     @property
     def _keys(self) -> MasterKeys:
@@ -201,10 +201,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return self.master_keys
 
 
-def check_master_key(keys: MasterKeys, record: MasterKeyRecord | None, version: int) -> None:
-    """Raises WrongMasterKey where the key of that version is not the one that the record is of; MasterKeyMissing."""
+def check_master_key(keys: MasterKeys, part: StoredMasterKey | None, version: int) -> None:
+    """Raises WrongMasterKey where the key of that version is not the one that left this proof; MasterKeyMissing."""
     try:
-        if record is not None and keys.open(record.proof, record.place) == PROOF:
+        if part is not None and keys.open(part.proof, part.place) == PROOF:
             return
     except SealBroken:
         pass

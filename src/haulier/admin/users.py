@@ -9,7 +9,7 @@ from haulier.admin.state import Asked, Decided, State, check_principal
 from haulier.core.accounts import User
 from haulier.core.errors import CommandRefused, InvalidField, PolicyError
 from haulier.core.policy import BUILT_IN, parse
-from haulier.core.records import Change, Put, Remove, UserRecord, is_document
+from haulier.core.stored import Change, Put, Remove, StoredUser, is_document
 
 
 class CreateUser(Asked, frozen=True, kw_only=True, tag="user create"):
@@ -25,12 +25,12 @@ class CreateUser(Asked, frozen=True, kw_only=True, tag="user create"):
         check_principal(self.name, "user")
         check_policy(self.policy)
         place = state.defined.place(account, user=self.name)
-        state.check_new("user", self.name, place, stored=(account, self.name) in state.records.users)
+        state.check_new("user", self.name, place, stored=(account, self.name) in state.stored.users)
         if state.keys_of(account, self.name):
             raise CommandRefused(
                 f"keys of an earlier user {self.name!r} are still in the database: delete them first (haulier key list)"
             )
-        made = UserRecord(account=account, name=self.name, policy=self.policy, created_ms=state.now_ms)
+        made = StoredUser(account=account, name=self.name, policy=self.policy, created_ms=state.now_ms)
         return Decided({"account": account, "user": self.name}, [Put(made)])
 
 
@@ -43,7 +43,7 @@ class ListUsers(Asked, frozen=True, kw_only=True, tag="user list"):
     def decide(self, state: State) -> Decided:
         """A row per user. Raises NotDefined."""
         wanted = None if self.account is None else state.account(self.account)
-        known: dict[tuple[str, str], User | UserRecord] = dict(state.records.users)
+        known: dict[tuple[str, str], User | StoredUser] = dict(state.stored.users)
         known.update({(name, user.name): user for name, account in state.defined.accounts.items() for user in account.users})
         return Decided(
             [
@@ -100,9 +100,9 @@ class DeleteUser(Asked, frozen=True, kw_only=True, tag="user delete"):
     def decide(self, state: State) -> Decided:
         """Raises NotDefined, DefinedInSettings."""
         user = state.stored_user(state.account(self.account), self.name)
-        mine = [key for key in state.records.keys.values() if (key.account, key.user) == (user.account, user.name)]
+        mine = [key for key in state.stored.keys.values() if (key.account, key.user) == (user.account, user.name)]
         changes: list[Change] = [Remove(user), *(Remove(key) for key in mine)]
-        for role in state.records.roles.values():
+        for role in state.stored.roles.values():
             if role.account == user.account and user.name in role.users:
                 left = tuple(name for name in role.users if name != user.name)
                 changes.append(Put(msgspec.structs.replace(role, users=left)))

@@ -58,7 +58,7 @@ def list_accounts(*, config: Config, output: OutputOption = "table") -> int:
     from haulier.admin.accounts import ListAccounts  # noqa: PLC0415
 
     columns = ("account", "aws_account_id", "cos_uin", "cos_appid", "users", "roles", "created", "defined")
-    out.records(administer(config, ListAccounts()), output, "account", columns)
+    out.listed(administer(config, ListAccounts()), output, "account", columns)
     return Exit.CLEAN
 
 

@@ -97,7 +97,7 @@ def list_keys(
     from haulier.admin.keys import ListKeys  # noqa: PLC0415
 
     rows = administer(config, ListKeys(user=user, account=account))
-    out.records(rows, output, "key", ("account", "user", "key", "kind", "state", "created", "expires", "last_used", "defined"))
+    out.listed(rows, output, "key", ("account", "user", "key", "kind", "state", "created", "expires", "last_used", "defined"))
     return Exit.CLEAN
 
 

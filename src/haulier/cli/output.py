@@ -60,7 +60,7 @@ def fields(values: Mapping[str, str | None]) -> None:
         line(f"{name.ljust(width)}  {value}")
 
 
-def records(rows: Sequence[Mapping[str, Any]], output: Output, name: str, columns: Sequence[str]) -> None:
+def listed(rows: Sequence[Mapping[str, Any]], output: Output, name: str, columns: Sequence[str]) -> None:
     """Rows of a list: a table of these columns, JSON with everything, or what stands under `name`."""
     if output == "json":
         as_json(rows)

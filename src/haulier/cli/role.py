@@ -88,7 +88,7 @@ def list_roles(*, config: Config, account: AccountOption = None, output: OutputO
     from haulier.admin.roles import ListRoles  # noqa: PLC0415
 
     rows = administer(config, ListRoles(account=account))
-    out.records(rows, output, "role", ("account", "role", "stores", "buckets", "users", "keys", "use_store_keys", "defined"))
+    out.listed(rows, output, "role", ("account", "role", "stores", "buckets", "users", "keys", "use_store_keys", "defined"))
     return Exit.CLEAN
 
 

@@ -68,7 +68,7 @@ def list_users(*, config: Config, account: AccountOption = None, output: OutputO
     from haulier.admin.users import ListUsers  # noqa: PLC0415
 
     rows = administer(config, ListUsers(account=account))
-    out.records(rows, output, "user", ("account", "user", "policy", "disabled", "keys", "created", "defined"))
+    out.listed(rows, output, "user", ("account", "user", "policy", "disabled", "keys", "created", "defined"))
     return Exit.CLEAN
 
 

@@ -1,6 +1,6 @@
 """Accounts, users, keys and roles as they are stored: what `haulier account|user|key|role` has made. Settings are not among them.
 
-Secrets are sealed here. `AccountStore` is the port to where the records lie.
+Secrets are sealed here. `AccountStore` is the port to where they lie.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ from haulier.core.accounts import KeyKind
 from haulier.core.sealing import Sealed
 
 
-class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
+class StoredAccount(msgspec.Struct, frozen=True, kw_only=True):
     """A tenant."""
 
     name: str
@@ -22,7 +22,7 @@ class AccountRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
 
 
-class UserRecord(msgspec.Struct, frozen=True, kw_only=True):
+class StoredUser(msgspec.Struct, frozen=True, kw_only=True):
     """A user; its account may be one of the settings."""
 
     account: str
@@ -38,7 +38,7 @@ def is_document(policy: str) -> bool:
     return policy.lstrip().startswith("{")
 
 
-class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key; its user may be one of the settings. Fields as in `core.accounts.Key`."""
 
     id: str
@@ -64,7 +64,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
         return f"key {self.id} of account {self.account}"
 
 
-class RoleRecord(msgspec.Struct, frozen=True, kw_only=True):
+class StoredRole(msgspec.Struct, frozen=True, kw_only=True):
     """A role without its keys; its account may be one of the settings. Fields as in `core.accounts.Role`."""
 
     account: str
@@ -76,7 +76,7 @@ class RoleRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
 
 
-class RoleKeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+class StoredRoleKey(msgspec.Struct, frozen=True, kw_only=True):
     """A role's own key for one store."""
 
     account: str
@@ -110,7 +110,7 @@ class StoreSecret(msgspec.Struct, frozen=True):
         return []
 
 
-class MasterKeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+class StoredMasterKey(msgspec.Struct, frozen=True, kw_only=True):
     """A master key that has sealed something, without the key: `proof` opens under it and under no other."""
 
     version: int
@@ -123,57 +123,57 @@ class MasterKeyRecord(msgspec.Struct, frozen=True, kw_only=True):
         return ("master key", str(self.version))
 
 
-Record = AccountRecord | UserRecord | KeyRecord | RoleRecord | RoleKeyRecord | MasterKeyRecord
+StoredPart = StoredAccount | StoredUser | StoredKey | StoredRole | StoredRoleKey | StoredMasterKey
 
 
-class Records(msgspec.Struct, frozen=True, kw_only=True):
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
     """All there are, in the order of their names."""
 
-    accounts: Mapping[str, AccountRecord] = {}
-    users: Mapping[tuple[str, str], UserRecord] = {}
+    accounts: Mapping[str, StoredAccount] = {}
+    users: Mapping[tuple[str, str], StoredUser] = {}
     """By account and name."""
-    keys: Mapping[str, KeyRecord] = {}
-    roles: Mapping[tuple[str, str], RoleRecord] = {}
+    keys: Mapping[str, StoredKey] = {}
+    roles: Mapping[tuple[str, str], StoredRole] = {}
     """By account and name."""
-    role_keys: Mapping[tuple[str, str, str], RoleKeyRecord] = {}
+    role_keys: Mapping[tuple[str, str, str], StoredRoleKey] = {}
     """By account, role and store."""
-    master_keys: Mapping[int, MasterKeyRecord] = {}
+    master_keys: Mapping[int, StoredMasterKey] = {}
     used_ms: Mapping[str, int] = {}
-    """When a key, of the settings too, let a request in last; to the minute."""
+    """When a key, of the settings too, let a request in last; lists tell it to the minute."""
 
-    def sealed(self) -> Sequence[KeyRecord | RoleKeyRecord]:
-        """The records with a sealed secret."""
+    def sealed(self) -> Sequence[StoredKey | StoredRoleKey]:
+        """The parts with a sealed secret."""
         return [*(key for key in self.keys.values() if key.secret is not None), *self.role_keys.values()]
 
     def versions(self) -> frozenset[int]:
         """The versions of the master keys that they are sealed by."""
-        return frozenset(record.secret.version for record in self.sealed() if record.secret is not None)
+        return frozenset(part.secret.version for part in self.sealed() if part.secret is not None)
 
 
 class Put(msgspec.Struct, frozen=True):
-    """Make the record, or replace the one of the same name."""
+    """Store the part, in the place of the one of the same name if there is one."""
 
-    record: Record
+    part: StoredPart
 
 
 class Remove(msgspec.Struct, frozen=True):
-    """Remove the record, with what is part of it (a role's keys, a key's last use)."""
+    """Remove the part, with what belongs to it (a role's keys, a key's last use)."""
 
-    record: Record
+    part: StoredPart
 
 
 Change = Put | Remove
 
 
 class AccountStore(Protocol):
-    """Where the records lie; durable when a call returns. Safe to use from any thread."""
+    """Where they lie; durable when a call returns. Safe to use from any thread."""
 
-    def read(self) -> Records:
-        """All records, as they are together."""
+    def read(self) -> Stored:
+        """All that is stored, as it is together."""
         ...
 
-    def write(self, decide: Callable[[Records], Sequence[Change]]) -> Records:
-        """Read, decide and write in one transaction; all records as they are afterwards. What `decide` raises is raised and
+    def write(self, decide: Callable[[Stored], Sequence[Change]]) -> Stored:
+        """Read, decide and write in one transaction; all that is stored afterwards. What `decide` raises is raised and
         changes nothing. It must be pure, for it may be run twice. Raises ValueError for what must never be true."""
         ...
 
