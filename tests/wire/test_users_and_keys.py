@@ -1,5 +1,7 @@
 """Users, keys and roles made by commands, beside a real server: boto3 and Tencent's SDK sign with them at once."""
 
+import contextlib
+import http.client
 import io
 import json
 import os
@@ -21,6 +23,7 @@ from haulier import boto3_client
 from haulier.cli import main
 from haulier.core.sealing import MasterKeys
 from haulier.testing.server import AWS_ACCOUNT_ID, COS_APPID, HaulierServer
+from wire.native import A_JOB
 
 STORE = {"main": {"endpoint": "http://127.0.0.1:1", "default": True, "access_key": "k", "secret_key": "s"}}
 Haulier = Callable[..., Any]
@@ -289,3 +292,51 @@ def test_no_secret_is_found_anywhere_but_where_it_was_told(fresh: HaulierServer,
     for path in files:
         content = path.read_bytes()
         assert not [canary for canary in canaries if canary.encode() in content], path
+
+
+# -- bearer tokens
+
+
+def call(server: HaulierServer, token: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """Status and document of a request to the native API with the token."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    try:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        connection.request(method, f"/api/v1/{path}", None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def test_a_bearer_token_may_what_its_user_may_and_its_actions_name(server: HaulierServer, haulier: Haulier) -> None:
+    whole = haulier(server, "key", "create", "admin", "--bearer")
+    narrow = haulier(
+        server, "key", "create", "admin", "--bearer", "--hours", "1", "--action", "s3:DescribeJob", "--action", "s3:ListJobs"
+    )
+    assert call(server, whole["token"], "GET", "jobs")[0] == 200
+    assert call(server, narrow["token"], "GET", "jobs")[0] == 200
+    status, problem = call(server, narrow["token"], "POST", "jobs", A_JOB)
+    assert (status, problem["code"]) == (403, "AccessDenied")
+    assert narrow["key"] in problem["detail"]
+    assert call(server, whole["token"], "POST", "jobs", A_JOB)[0] == 201
+    assert call(server, whole["token"] + "x", "GET", "jobs")[1]["code"] == "NotAuthenticated"
+    used = {row["key"] for row in haulier(server, "key", "list", "--user", "admin")}
+    assert {whole["key"], narrow["key"]} <= used
+    haulier(server, "key", "disable", whole["key"])
+    assert call(server, whole["token"], "GET", "jobs")[0] == 401
+    assert boto(server, {"key": whole["key"], "secret_key": whole["token"]})() == UNKNOWN  # and it signs nothing
+
+
+def test_a_stream_ends_with_the_key_that_began_it(server: HaulierServer, haulier: Haulier) -> None:
+    key = haulier(server, "key", "create", "admin", "--bearer")
+    job_id = call(server, key["token"], "POST", "jobs", A_JOB)[1]["id"]
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", f"/api/v1/jobs/{job_id}/progress", headers={"Authorization": f"Bearer {key['token']}"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.readline() != b"") == (200, True)
+        haulier(server, "key", "disable", key["key"])
+        disabled = time.monotonic()
+        answer.read()
+        assert time.monotonic() - disabled < 5

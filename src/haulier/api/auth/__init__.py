@@ -1,4 +1,4 @@
-"""Who signed the request: SigV4 and COS q-sign.
+"""Whose request it is: SigV4, COS q-sign, and bearer tokens on the native API.
 
 `Authenticator` is the only way to a `Caller`. An unknown form of authentication is refused: there is no branch that lets a
 request through unverified.
@@ -7,7 +7,7 @@ request through unverified.
 import re
 from typing import Final
 
-from haulier.api.auth import qsign, sigv4
+from haulier.api.auth import bearer, qsign, sigv4
 from haulier.api.auth.qsign import HttpPolicy
 from haulier.api.auth.request import RawRequest, Verified
 from haulier.core.accounts import Caller, Identity
@@ -35,7 +35,7 @@ class Authenticator:
         cos_http: HttpPolicy = "loopback",
         cos_signature_seconds_max: int = COS_SIGNATURE_SECONDS_MAX,
     ) -> None:
-        """`default_region` stands for COS requests whose host names none."""
+        """`default_region` stands for requests that name none."""
         self._directory = directory
         self._clock = clock
         self._cos_http: HttpPolicy = cos_http
@@ -87,8 +87,12 @@ class Authenticator:
 
         Raises AccessRefused and its kin, BadDigest, InvalidDigest.
         """
-        verified = sigv4.verify(request, self._directory.signer, self._clock.now_ms() / 1000)
-        return self._caller(request, verified.identity, "native", verified.region)
+        now = self._clock.now_ms() / 1000
+        if bearer.is_bearer(request):
+            verified = bearer.verify(request, self._directory.bearer, now)
+        else:
+            verified = sigv4.verify(request, self._directory.signer, now)
+        return self._caller(request, verified.identity, "native", verified.region or self.default_region)
 
     def holds(self, caller: Caller) -> bool:
         """Whether the caller would be let in still: to be asked every few seconds by what serves one caller for long."""
