@@ -13,6 +13,7 @@ from haulier.core.placement import Store
 from haulier.core.ports import Clock
 from haulier.objectstore.answers import Refused, bad_success, refusal, time_ms
 from haulier.objectstore.gate import FULL_SECONDS
+from haulier.objectstore.keys import check_key
 from haulier.objectstore.retry import Tries, Verdict
 from haulier.objectstore.sigv4 import EMPTY_SHA256, Form, Signer, encode_key, encode_value
 from haulier.objectstore.throttle import Throttle
@@ -80,10 +81,9 @@ class Exchange:
         seconds: float = SECONDS,
         once: bool = False,
     ) -> Request:
-        """A request signed for now; `query` is its canonical and its sent form. Raises StoreError for an empty key."""
-        if not key and method != "POST":
-            # It would mean the bucket: PUT creates it, DELETE removes it.
-            raise StoreError(400, "InvalidArgument", "an object's key is never empty")
+        """A request signed for now; `query` is its canonical and its sent form. Raises StoreError for a key that is none."""
+        if key or method != "POST":
+            check_key(key)
         if self._virtual:
             host = f"{bucket}.{self._host}"
             path = "/" + encode_key(key)

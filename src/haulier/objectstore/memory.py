@@ -16,6 +16,7 @@ from haulier.core.effects import HashedFile
 from haulier.core.errors import StoreError
 from haulier.core.ports import Clock, Copied, ObjectHead, ObjectPart
 from haulier.core.task import Outcome, Task
+from haulier.objectstore.keys import check_key
 
 OWNER: Final = "owner"
 """The canonical id of the one who owns every object."""
@@ -77,8 +78,7 @@ class MemoryObjectStore:
     def _keys(self, bucket: str, key: bytes) -> dict[bytes, list[Held]]:
         if bucket not in self.buckets:
             raise StoreError(404, "NoSuchBucket", f"there is no bucket {bucket!r}")
-        if not key:
-            raise StoreError(400, "InvalidArgument", "an object's key is never empty")
+        check_key(key)
         return self.buckets[bucket]
 
     def _find(self, bucket: str, key: bytes, version: bytes | None = None) -> Held:

@@ -18,6 +18,7 @@ from haulier.core.task import Outcome, Task
 from haulier.objectstore import xml
 from haulier.objectstore.answers import etag_of, read_copied, read_head, read_nothing, read_part, status_of
 from haulier.objectstore.exchange import NO_QUERY, SECONDS, XML_HEADERS, Exchange, Headers, query_of
+from haulier.objectstore.keys import check_key, names_object
 from haulier.objectstore.retry import Tries, Verdict, classify
 from haulier.objectstore.sigv4 import encode_key, encode_value
 from haulier.objectstore.throttle import Throttle
@@ -154,6 +155,7 @@ class S3ObjectStore:
         headers: Headers = (),
     ) -> Copied:
         """See `core.ports.ObjectStore`. `headers` should be one tuple for all objects of a job: what it costs is kept by it."""
+        check_key(source_key)
         source = f"/{source_bucket}/{encode_key(source_key)}"
         if source_version is not None:
             source += f"?versionId={encode_value(source_version)}"
@@ -223,14 +225,18 @@ class S3ObjectStore:
         left: dict[tuple[bytes, bytes | None], int] = {}
         refused: list[xml.RefusedKey] | None = None
         doubt: StoreError | None = None
-        if all(keys) and xml.all_plain(keys) and not any(task.version is not None or task.etag is not None for task in tasks):
+        if (
+            all(map(names_object, keys))
+            and xml.all_plain(keys)
+            and not any(task.version is not None or task.etag is not None for task in tasks)
+        ):
             refused = await self._delete(bucket, xml.write_delete(keys), headers)
             if not refused:
                 return [DELETED] * len(tasks)
             left = {(key, None): n for n, key in enumerate(keys)}
         else:
             for n, task in enumerate(tasks):
-                if task.key and xml.carries(task.key) and (task.version is None or xml.carries(task.version)):
+                if names_object(task.key) and xml.carries(task.key) and (task.version is None or xml.carries(task.version)):
                     left[task.key, task.version] = n
                     continue
                 try:

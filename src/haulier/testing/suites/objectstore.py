@@ -227,6 +227,27 @@ class ObjectStoreSuite:
         assert outcomes[0].status == 400
         run(store.put_object(bucket, self.key(b"still-here"), b""))
 
+    @pytest.mark.parametrize("key", [b"..", b"../x", b"a/../../x", b"./../x", b"//../x", b"a/./../../x/y/z"])
+    def test_a_key_that_leads_above_its_bucket_is_refused(self, store: ObjectStore, run: Run, bucket: str, key: bytes) -> None:
+        """A store that resolves dots would find another bucket behind it."""
+        run(store.put_object(bucket, self.key(b"source"), b""))
+        for coroutine in (
+            store.head_object(bucket, key),
+            store.get_object(bucket, key),
+            store.put_object(bucket, key, b""),
+            store.delete_object(bucket, key),
+            store.get_tags(bucket, key),
+            store.put_tags(bucket, key, None, {}),
+            store.copy_object(bucket, self.key(b"source"), None, bucket, key),
+            store.copy_object(bucket, key, None, bucket, self.key(b"copy")),
+        ):
+            refused = self.refused(run, coroutine)
+            assert (refused.status, refused.code, refused.unknown) == (400, "InvalidURI", False)
+        good = self.key(b"source")
+        outcomes = run(store.delete_objects(bucket, [Task(0, bucket, good), Task(1, bucket, key)]))
+        assert [(outcome.status, outcome.code) for outcome in outcomes][1] == (400, "InvalidURI")
+        assert outcomes[0].succeeded
+
 
 class VersionedObjectStoreSuite:
     """What object stores promise for buckets that keep versions. `bucket` is such a one."""
