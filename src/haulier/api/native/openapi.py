@@ -99,13 +99,28 @@ def _parameters(api: Api) -> Iterator[Schema]:
     if api.changes_version:
         headers["If-Match"] = "Change nothing (412) unless this is still the ETag."
     for name, about in headers.items():
-        yield {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": about}
+        schema = {"type": "string", **_HEADERS.get(name, {})}
+        yield {"name": name, "in": "header", "required": False, "schema": schema, "description": about}
+
+
+_ETAGS: Final = r'^(\*|(W/)?"[^"\\]*"(, *(W/)?"[^"\\]*")*)$'
+_HEADERS: Final[Mapping[str, Schema]] = {
+    "Idempotency-Key": {"minLength": 1, "maxLength": d.TOKEN_CHARACTERS_MAX, "pattern": "^[!-~]+$"},
+    "If-Match": {"pattern": _ETAGS},
+    "If-None-Match": {"pattern": _ETAGS},
+}
+
+
+_STREAM: Final = (
+    "Messages whose data is JSON: `event` (an EventDocument), `progress` (a ProgressMessage), `end` (an EndDocument). The id of a "
+    "message is the number of the last event before it."
+)
 
 
 def _responses(api: Api) -> Schema:
     good: Schema = {"description": "Done."}
     if api.stream:
-        good = {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        good = {"description": _STREAM, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
     elif api.answer is not None:
         good = {"description": "Done.", "content": {"application/json": {"schema": _reference(api.answer)}}}
     responses = {str(api.status): good}
