@@ -1,6 +1,6 @@
 """The description of the native API in OpenAPI 3.1, made of the table that serves it and of the types that read and write it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -112,8 +112,8 @@ _HEADERS: Final[Mapping[str, Schema]] = {
 
 
 _STREAM: Final = (
-    "Messages whose data is JSON: `event` (an EventDocument), `progress` (a ProgressMessage), `end` (an EndDocument). The id of a "
-    "message is the number of the last event before it."
+    "Messages whose data is JSON: `event` (an EventDocument), `progress` (a ProgressMessage), `end` (an EndDocument). The id of "
+    "a message is the number of the last event before it."
 )
 
 
@@ -136,17 +136,29 @@ def _responses(api: Api) -> Schema:
     return responses
 
 
+_ONLY: Final[Mapping[str, Callable[[Api], bool]]] = {
+    "DocumentTooLarge": lambda api: api.method != "GET",
+    "IdempotencyKeyReused": lambda api: api.name == "create",
+    "IllegalTransition": lambda api: api.conflicts and api.name != "create",
+    "InvalidCursor": lambda api: api.name == "list",
+    "JobNotFound": lambda api: "{id}" in api.path,
+    "MethodNotAllowed": lambda _: False,
+    "NotImplemented": lambda api: api.name == "create",
+    "TooManyJobs": lambda api: api.name == "create",
+    "TooManyTags": lambda api: api.name in ("create", "put_tags"),
+    "TooManyWaiting": lambda api: api.waits,
+    "UnknownPath": lambda api: "{id}" in api.path,
+    "VersionMismatch": lambda api: api.changes_version,
+}
+"""Errors that only some calls can answer with."""
+
+
 def _codes(api: Api) -> Mapping[int, set[str]]:
     """The errors that the call can answer with, by status."""
-    possible = {400, 401, 403, 421, 500, 503}
-    possible |= {404} if "{id}" in api.path else set()
-    possible |= {413} if api.method != "GET" else set()
-    possible |= {412} if api.changes_version else set()
-    possible |= {409} if api.conflicts else set()
-    possible |= {429} if api.waits or api.name == "create" else set()
     found: dict[int, set[str]] = {}
     for error in (*ERRORS.answers.values(), ERRORS.internal):
-        if error.status in possible:
+        particular = _ONLY.get(error.code)
+        if particular is None or particular(api):
             found.setdefault(error.status, set()).add(error.code)
     return found
 
