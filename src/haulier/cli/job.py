@@ -1,6 +1,11 @@
 """`haulier job`: look at jobs, wait for them, confirm and cancel them. Jobs of both wires are shown."""
 
+import contextlib
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from types import FrameType
 from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
@@ -108,7 +113,8 @@ def watch(
     with jobs(connection) as server:
         shown = view(time.monotonic)
         try:
-            job = _follow(server, job_id, shown, interval, timeout)
+            with _interrupts() as interrupted:
+                job = _follow(server, job_id, shown, interval, timeout, interrupted)
         except KeyboardInterrupt:
             shown.close()
             out.note(f"detached; the job goes on. Come back with: haulier job watch {job_id}")
@@ -163,8 +169,26 @@ def cancel(job_id: JobId, /, *, reason: str | None = None, output: OutputOption 
 # -- watching ----------------------------------------------------------------------------------------------------------------
 
 
-def _follow(server: Jobs, job_id: str, shown: View, interval: float, timeout: float | None) -> dict[str, Any]:
-    """Look again and again until the job ends; outlives a restart of the server. Raises CommandFailed."""
+@contextlib.contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Set by Ctrl-C, which also raises KeyboardInterrupt: raised inside a destructor or a callback, that alone would be lost."""
+    interrupted = threading.Event()
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _follow(
+    server: Jobs, job_id: str, shown: View, interval: float, timeout: float | None, interrupted: threading.Event
+) -> dict[str, Any]:
+    """Look again and again until the job ends; outlives a restart of the server. Raises CommandFailed, KeyboardInterrupt."""
     begun = time.monotonic()
     answered: float | None = None
     reachable = True
@@ -186,7 +210,8 @@ def _follow(server: Jobs, job_id: str, shown: View, interval: float, timeout: fl
         left = None if timeout is None else begun + timeout - time.monotonic()
         if left is not None and left <= 0:
             raise CommandFailed(Exit.TIMED_OUT, f"the job goes on. Come back with: haulier job watch {job_id}")
-        time.sleep(interval if left is None else min(interval, left))
+        if interrupted.wait(interval if left is None else min(interval, left)):
+            raise KeyboardInterrupt
 
 
 def _ended(job: dict[str, Any], output: Output) -> int:
