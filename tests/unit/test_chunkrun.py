@@ -81,9 +81,9 @@ class Paper:
         assert self.sealed is None
         self.sealed, self.failures = outcomes, failures
 
-    def give_back(self, unit, horizon):
+    def give_back(self, unit, horizon, *, settled=False):
         assert self.returned is None
-        self.returned = horizon
+        self.returned, self.settled = horizon, settled
 
 
 class Clock:
@@ -129,7 +129,7 @@ class Batch(One):
 class Bench:
     """A chunk on a bench: everything around it is the test's."""
 
-    def __init__(self, keys, operation=None, *, done=(), lane=None, versions=None, buckets=None, **unit) -> None:
+    def __init__(self, keys, operation=None, *, kind=ChunkRun, done=(), lane=None, versions=None, buckets=None, **unit) -> None:
         self.driver, self.paper, self.clock = HandDriver(), Paper(), Clock()
         self.operation = operation or One()
         self.lane = lane or AnyRoom()
@@ -140,7 +140,7 @@ class Bench:
         work = RunChunk(attempt=Attempt(1, 1), job="j", chunk=chunk, segments=(), doubt_below=unit.pop("doubt_below", 0))
         empty = [None] * len(keys)
         rows = Rows(buckets or ["b"] * len(keys), keys, versions or empty, empty, empty)
-        self.run = ChunkRun(
+        self.run = kind(
             work, rows, list(done), self.operation, dict.fromkeys(rows.buckets, self.lane),
             driver=self.driver, writer=self.paper, clock=self.clock,
         )  # fmt: skip

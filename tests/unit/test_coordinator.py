@@ -179,6 +179,12 @@ class World:
 
     def _run(self, toy, unit, state, chance):
         chunk = unit.chunk
+        if unit.settle:
+            doubtful = range(chunk.first_row, chunk.first_row + unit.doubt_below)
+            state["fresh"] += [row for row in doubtful if row not in state["done"] and row in self.effects]
+            self._flush(toy, unit, state)
+            toy.say(frames.GivenBack(attempt=unit.attempt, job=unit.job, chunk=chunk.index, horizon=chunk.horizon, settled=True))
+            return True
         if unit.job in toy.stopping:
             self._flush(toy, unit, state)
             left = [row for row in range(chunk.rows) if chunk.first_row + row not in state["done"]]
@@ -280,7 +286,7 @@ class Stage:
     def is_committed(self, unit):
         """What goes out must be what a crash would leave: no horizon and no segment that is not stored."""
         stored = self.jobstore.chunks(unit.job)[unit.chunk.index]
-        assert stored.opened_ms is not None
+        assert unit.settle or stored.opened_ms is not None
         assert unit.chunk.horizon <= stored.horizon
         assert set(unit.segments) <= set(self.jobstore.segments(unit.job))
 
@@ -403,6 +409,47 @@ def test_a_cancelled_job_reports_what_was_done_and_does_no_more(stage):
     assert job.status == "Cancelled"
     assert stage.world.reports == [sorted(stage.world.effects)]
     assert 0 < job.executed == len(stage.world.effects) < 40
+
+
+@pytest.mark.parametrize("crash", ["runner", "coordinator", "both, while it is settled"])
+def test_what_a_lost_runner_did_for_a_cancelled_job_is_reported(tmp_path, crash):
+    stage = Stage(tmp_path, World(rows=400, chunk_rows=100))
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    stage.settle(until=lambda job: job.executed > 0)
+    chance = random.Random(4)
+    for toy in stage.world.toys.values():
+        toy.step(chance)  # done, and nobody was told
+    job = stage.job()
+    stage.jobstore.change("acme", job.id, lambda job: advance(job, JobEvent.CANCEL_REQUESTED, now_ms=stage.clock.now_ms()))
+    for name in list(stage.world.toys):
+        stage.world.kill(name)
+    if crash != "runner":
+        stage.restart()
+    if crash.startswith("both"):
+        for _ in range(3):
+            stage.turn()
+        for name in list(stage.world.toys):
+            stage.world.kill(name)
+    job = stage.settle()
+    assert job.status == "Cancelled"
+    assert job.executed == len(stage.world.effects) > 0
+    assert stage.world.reports == [sorted(stage.world.effects)]
+    stage.jobstore.close()
+
+
+def test_a_job_whose_only_requests_are_in_doubt_still_gets_its_report(stage):
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    stage.settle(until=lambda job: job.status == "Active")
+    stage.turn()
+    for toy in list(stage.world.toys.values()):
+        for unit, state in toy.units:
+            stage.world._run(toy, unit, state, random.Random(0))
+        stage.world.kill(toy.name)
+    job = stage.job()
+    assert job.executed == 0
+    stage.jobstore.change("acme", job.id, lambda job: advance(job, JobEvent.CANCEL_REQUESTED, now_ms=stage.clock.now_ms()))
+    assert stage.settle().executed == len(stage.world.effects) > 0
+    assert stage.world.reports == [sorted(stage.world.effects)]
 
 
 STORE = Store(name="main", endpoint="http://127.0.0.1:1", scratch_bucket="scratch")

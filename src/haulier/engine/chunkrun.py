@@ -12,12 +12,13 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
-from haulier.core.chunk import FIRST_HORIZON, FLUSH_OUTCOMES, Chunk, next_horizon
+from haulier.core.chunk import FIRST_HORIZON, FLUSH_OUTCOMES, FLUSH_SECONDS, Chunk, next_horizon
 from haulier.core.effects import Stopped
 from haulier.core.errors import StoreError
 from haulier.core.ports import Clock, Driver, ObjectStore, Operation
 from haulier.core.task import Outcome, Task
 from haulier.engine.frames import RunChunk
+from haulier.operations.lookon import Untouched
 
 MISSING_VERSION: Final = Outcome(400, "InvalidRequest", "Task failed due to missing VersionId")
 """AWS: a VersionId column with an empty value fails that task, without a request."""
@@ -97,8 +98,8 @@ class OutcomeWriter(Protocol):
         """Merge with the unit's committed segments and write the sealed file; `failures` are those that no segment told."""
         ...
 
-    def give_back(self, unit: RunChunk, horizon: int) -> None:
-        """Tell that the chunk was stopped."""
+    def give_back(self, unit: RunChunk, horizon: int, *, settled: bool = False) -> None:
+        """Tell that the chunk was stopped; `settled`: no row of it is in doubt any more."""
         ...
 
 
@@ -138,6 +139,7 @@ class ChunkRun:
         self._behind: dict[bytes, deque[int]] = {}
         self._ready: deque[int] = deque()
         self._unknown_below = 0
+        self._untouched: set[int] = set()
         self._in_flight = 0
         self._stopping = False
         self._fresh = Outcomes()
@@ -166,7 +168,7 @@ class ChunkRun:
             position = self._ready.popleft()
             self._apply(position, self._rows.keys[position], lane)
             started += 1
-        limit = min(self._chunk.rows, self._horizon)
+        limit = self._limit()
         while started < room:
             position = self._next
             while position < limit and self._done[position]:
@@ -179,6 +181,10 @@ class ChunkRun:
                 break
             started += start(position, limit, lane)
         return started
+
+    def _limit(self) -> int:
+        """Rows at or above it must not start now."""
+        return min(self._chunk.rows, self._horizon)
 
     def _task(self, position: int) -> Task:
         rows = self._rows
@@ -257,6 +263,10 @@ class ChunkRun:
         del self._started[position]
         if error.__class__ is Stopped:
             self._dropped((position,))
+        elif error.__class__ is Untouched:
+            self._untouched.add(position)
+            self._in_flight -= 1
+            self._free(position)
         else:
             self._record(position, outcome if outcome is not None else _outcome_of(error))
         self._after()
@@ -284,10 +294,14 @@ class ChunkRun:
             self._busy.discard(self._rows.keys[position])
 
     def _record(self, position: int, outcome: Outcome) -> None:
-        """A started row has its outcome: the next row of its key is ready to start. The key stays busy for it, or a later row
-        could overtake it."""
+        """A started row has its outcome."""
         self._note(position, outcome)
         self._in_flight -= 1
+        self._free(position)
+
+    def _free(self, position: int) -> None:
+        """The row has ended: the next one of its key is ready to start. The key stays busy for it, or a later row could overtake
+        it."""
         key = self._rows.keys[position]
         waiting = self._behind.get(key) if self._behind else None
         if waiting is None:
@@ -318,6 +332,11 @@ class ChunkRun:
             self.flush()
 
     # -- flushing, sealing, giving back
+
+    def tick(self) -> None:
+        """Called ten times a second."""
+        if self.flush_due(FLUSH_SECONDS):
+            self.flush()
 
     def flush_due(self, seconds: float) -> bool:
         """Whether outcomes have waited that long."""
@@ -356,11 +375,11 @@ class ChunkRun:
         self.finished = True
         self._writer.seal(self.unit, self._all, failures)
 
-    def _give_back(self) -> None:
+    def _give_back(self, *, settled: bool = False) -> None:
         if len(self._fresh):
             self.flush()
         self.finished = True
-        self._writer.give_back(self.unit, self._unsettled_below())
+        self._writer.give_back(self.unit, self._unsettled_below(), settled=settled)
 
     def _unsettled_below(self) -> int:
         """The horizon of a clean stop: every row without an outcome that may have been sent, by this attempt or an earlier one,

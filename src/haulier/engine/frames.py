@@ -39,7 +39,8 @@ class JobBrief(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunChunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Run the rows of a chunk that have no committed outcome."""
+    """Run the rows of a chunk that have no committed outcome; of a job that ends early only find out what became of those in
+    doubt."""
 
     attempt: Attempt
     job: str
@@ -48,6 +49,8 @@ class RunChunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Committed: their rows are skipped, and merged when the chunk is sealed."""
     doubt_below: int
     """Positions below it without an outcome are in doubt; the others were never sent."""
+    settle: bool = False
+    """Do nothing more: look what became of the rows in doubt (`settlerun`)."""
 
 
 class PrepareJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -175,12 +178,14 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class GivenBack(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The chunk was stopped; what it did is in its segments. `horizon` is the first position never started."""
+    """The chunk was stopped; what it did is in its segments. Above `horizon` no row without an outcome can have been sent."""
 
     attempt: Attempt
     job: str
     chunk: int
     horizon: int
+    settled: bool = False
+    """No row of it is in doubt any more."""
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag=True):

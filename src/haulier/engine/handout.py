@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+import structlog
+
 from haulier.core.chunk import Attempt
 from haulier.core.lifecycle import JobStatus
 from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, Clock, SegmentAdded
@@ -15,8 +17,12 @@ from haulier.engine.scheduler import Candidate, choose
 
 CHUNKS_PER_RUNNER: Final = 3
 """Two run, so that the end of one does not leave the runner idle; the third is loaded meanwhile."""
+RETRY_SECONDS: Final = 2.0
+"""How soon a chunk that could not be settled for now is tried again."""
 CHUNKS_PER_RUNNER_MAX: Final = 16
 """A job that has no chunk out gets one even when others hold all ordinary places: no slow job may starve the rest."""
+
+_log = structlog.get_logger(__name__)
 
 
 class HandOut:
@@ -47,11 +53,7 @@ class HandOut:
 
     def fill(self, allowed: frozenset[str]) -> None:
         """Fill every free place of every runner, one chunk at a time; only of these jobs."""
-        load = dict.fromkeys(self._dispatch.runners, 0)
-        for run in self._runs.values():
-            for held in run.held.values():
-                if held.runner in load:
-                    load[held.runner] += 1
+        load = self._load()
         while load:
             runner = min(load, key=lambda name: (load[name], name))
             candidates = self._candidates(allowed)
@@ -66,6 +68,31 @@ class HandOut:
                 return
             self._dispatch.submit(runner, brief, run.hand_out(self._dispatch.next_attempt(), runner))
             load[runner] += 1
+
+    def _load(self) -> dict[str, int]:
+        """How many chunks each runner has."""
+        load = dict.fromkeys(self._dispatch.runners, 0)
+        for run in self._runs.values():
+            for held in run.held.values():
+                if held.runner in load:
+                    load[held.runner] += 1
+        return load
+
+    def settle(self, run: JobRun) -> bool:
+        """Have the rows in doubt of a job that ends early looked at once more, and nothing done; whether that is over. What was
+        done belongs into the report."""
+        self.close(run)
+        chunks = run.unsettled()
+        load = self._load()
+        if chunks and load and not self._progress.entries and self._clock.monotonic() >= run.retry_at:
+            brief = self._dispatch.brief(run)
+            for index in chunks:
+                runner = min(load, key=lambda name: (load[name], name))
+                if brief is None or load[runner] >= CHUNKS_PER_RUNNER_MAX:
+                    break
+                self._dispatch.submit(runner, brief, run.hand_out_settling(index, self._dispatch.next_attempt(), runner))
+                load[runner] += 1
+        return not chunks and not run.settling
 
     def _candidates(self, allowed: frozenset[str]) -> list[Candidate]:
         return [
@@ -109,12 +136,14 @@ class HandOut:
             failed=event.failed,
             failures=event.failures,
         )
-        self._progress.add(sealed, urgent=run.unsealed == 0)
+        self._progress.add(sealed, urgent=run.unsealed == 0 or not run.held)
 
     def given_back(self, event: frames.GivenBack) -> None:
         """The runner has stopped the chunk."""
         run = self._current(event.job, event.chunk, event.attempt)
         if run is not None:
+            if event.settled:
+                run.settled.add(event.chunk)
             self._release(run, event.chunk, event.horizon)
 
     def failed(self, event: frames.UnitFailed) -> None:
@@ -123,7 +152,12 @@ class HandOut:
         index = None if run is None else run.chunk_of(event.attempt)
         if run is None or index is None:
             return
-        if not event.passing:
+        if event.passing:
+            run.retry_at = self._clock.monotonic() + RETRY_SECONDS
+        elif index in run.settling:
+            run.settled.add(index)  # what became of its rows nobody will know; the report tells of all others
+            _log.error("rows in doubt cannot be settled", job=run.job.id, chunk=index, reason=event.reason)
+        else:
             self._progress.fail(run, event.code, event.reason)
         self._dispatch.call_back(run, run.held[index].runner)
         self._release(run, index, run.chunks[index].horizon)

@@ -130,14 +130,17 @@ class JobLife:
 
     def _given_back(self, run: JobRun) -> bool:
         """Ask the runners for the job's chunks; whether none is out any more."""
-        for runner in run.runners():
+        at_work = run.at_work()
+        for runner in at_work:
             self._dispatch.call_back(run, runner)
-        return not run.held
+        return not at_work
 
     def _finish(self, run: JobRun) -> None:
         if not self._given_back(run):
             return
         self._load(run)
+        if not self._hand_out.settle(run):
+            return
         job = run.job
         undeliverable = job.failure is not None and job.failure.code == "ReportDeliveryFailed"
         if not job.report.enabled or not job.executed or undeliverable:

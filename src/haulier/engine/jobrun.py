@@ -6,12 +6,16 @@ nothing that depends on an entry (a handing-out, an acknowledgement) happens bef
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from haulier.core.chunk import FIRST_HORIZON, Attempt, Chunk, Segment
 from haulier.core.job import Job
 from haulier.engine.frames import RunChunk
+
+SETTLE_LOSSES_MAX: Final = 3
+"""A chunk that killed so many runners is settled no more: the job would never end."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -43,6 +47,10 @@ class JobRun:
         """How often a chunk's runner died since the chunk last made progress."""
         self.file_losses = 0
         """The same of the file unit."""
+        self.settled: set[int] = set()
+        """Chunks of a job that ends early, of which no row is in doubt any more."""
+        self.settling: set[int] = set()
+        """Those that a runner looks at for that."""
         self._closed: deque[int] = deque()
         self._opening: list[int] = []
         self._ready: deque[int] = deque()
@@ -115,6 +123,20 @@ class JobRun:
         self._closed = deque(sorted({*self._closed, *found}))
         return found
 
+    def unsettled(self) -> list[int]:
+        """Chunks that nobody has and that may hold rows in doubt; after `close`."""
+        return [index for index in self._closed if self.chunks[index].horizon and index not in self.settled]
+
+    def hand_out_settling(self, index: int, attempt: Attempt, runner: str) -> RunChunk:
+        """The chunk as a unit that only looks at its rows in doubt."""
+        self._closed.remove(index)
+        self.settling.add(index)
+        self.held[index] = Held(attempt, runner)
+        self._doubt[index] = self.chunks[index].horizon
+        segments = tuple(self.segments.get(index, ()))
+        chunk = self.chunks[index]
+        return RunChunk(attempt=attempt, job=self.job.id, chunk=chunk, segments=segments, doubt_below=chunk.horizon, settle=True)
+
     def hand_out(self, attempt: Attempt, runner: str) -> RunChunk:
         """The next available chunk as a unit for the runner."""
         index = self._ready.popleft()
@@ -153,11 +175,13 @@ class JobRun:
         """Every row has its outcome; returns the segment files that are needed no longer once this is committed."""
         self.chunks[index] = msgspec.structs.replace(self.chunks[index], sealed_name=name, succeeded=succeeded, failed=failed)
         del self.held[index]
+        self.settling.discard(index)
         self.unsealed -= 1
         return [segment.name for segment in self.segments.pop(index, ())]
 
     def given_back(self, index: int, horizon: int) -> None:
         """The chunk was stopped cleanly; it is opened again before it goes out again."""
+        self.settling.discard(index)
         self.chunks[index] = msgspec.structs.replace(self.chunks[index], opened_ms=None, horizon=horizon)
         del self.held[index]
         self._closed.appendleft(index)
@@ -168,6 +192,9 @@ class JobRun:
         for index in lost:
             del self.held[index]
             self.losses[index] = self.losses.get(index, 0) + 1
+            if index in self.settling and self.losses[index] >= SETTLE_LOSSES_MAX:
+                self.settled.add(index)
+            self.settling.discard(index)
             self._doubt[index] = self.chunks[index].horizon
             self._lost.append(index)
         if self.file_unit is not None and self.file_unit.runner == runner:
@@ -178,6 +205,10 @@ class JobRun:
     def runners(self) -> set[str]:
         """Who holds chunks of this job."""
         return {held.runner for held in self.held.values()}
+
+    def at_work(self) -> set[str]:
+        """Who runs chunks of this job, and does not only settle them."""
+        return {held.runner for index, held in self.held.items() if index not in self.settling}
 
     @property
     def losses_most(self) -> int:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from haulier import operations
-from haulier.core.chunk import FLUSH_SECONDS, LEASE_SECONDS, Segment
+from haulier.core.chunk import LEASE_SECONDS, Segment
 from haulier.core.effects import Effect
 from haulier.core.errors import HaulierError, JobFailure, SpoolError, SpoolUnavailable
 from haulier.core.grants import Usage
@@ -44,6 +44,7 @@ from haulier.engine.frames import (
 )
 from haulier.engine.preparer import prepare
 from haulier.engine.prober import run_probe
+from haulier.engine.settlerun import SettleRun
 from haulier.objectstore.gate import Gates
 from haulier.spool import files
 
@@ -202,8 +203,7 @@ class Runner:
         if asks or self._clock.monotonic() - self._told_at >= USAGE_SECONDS:
             self._tell_usage(urgent=asks)
         for run in self._runs:
-            if run.flush_due(FLUSH_SECONDS):
-                run.flush()
+            run.tick()
         if self._shutdown_at is not None:
             self._end_if_drained(self._shutdown_at)
         self._driver.later(TICK_SECONDS, self._tick)
@@ -302,7 +302,8 @@ class Runner:
         for target in operation.buckets():
             self._connections.place(brief, target, writes=True)
         lanes = {bucket: self._connections.lane(brief, bucket, writes=True) for bucket in set(rows.buckets)}
-        run = ChunkRun(
+        kind = SettleRun if unit.settle else ChunkRun
+        run = kind(
             unit,
             rows,
             done,
@@ -390,9 +391,9 @@ class Writer:
         """Write the sealed file, then its event."""
         self._thread.submit(self._guarded, unit, lambda: self._seal(unit, outcomes, failures))
 
-    def give_back(self, unit: RunChunk, horizon: int) -> None:
+    def give_back(self, unit: RunChunk, horizon: int, *, settled: bool = False) -> None:
         """The event alone, behind the segments."""
-        event = GivenBack(attempt=unit.attempt, job=unit.job, chunk=unit.chunk.index, horizon=horizon)
+        event = GivenBack(attempt=unit.attempt, job=unit.job, chunk=unit.chunk.index, horizon=horizon, settled=settled)
         self._thread.submit(self._put, event)
 
     def call(self, function: Callable[[], None]) -> None:
