@@ -21,7 +21,7 @@ from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.listening import listen
 from haulier.api.native.watching import Watching
 from haulier.api.server import create_app
-from haulier.audit import AuditLog
+from haulier.audit import AuditLog, Endings
 from haulier.core.clock import SystemClock
 from haulier.core.directory import Directory
 from haulier.core.errors import HaulierError
@@ -217,6 +217,7 @@ def serve(settings: Settings) -> int:
         audit = AuditLog(settings.server.data_dir / "audit", clock)
         audit.start()
         stack.callback(audit.stop)
+        stack.callback(jobstore.watch(Endings(audit)))
         parts = _Parts(settings, jobstore, audit, clock)
         for thread in (KeyUses(parts.administration), Listener(settings.server.data_dir, parts.administration.execute)):
             stack.callback(thread.stop)

@@ -177,8 +177,11 @@ class Serving:
     def audited(self) -> list[dict[str, Any]]:
         """The requests in the audit log, once all that was answered is in it."""
         self.audit.record({"kind": "mark"}, durable=True)
-        lines = [line for path in files(self.folder / "audit") for line in path.read_bytes().splitlines()]
-        return [entry for entry in map(json.loads, lines) if entry["kind"] == "request"]
+        return [entry for entry in self.audit_entries() if entry["kind"] == "request"]
+
+    def audit_entries(self) -> list[dict[str, Any]]:
+        """All that is in the audit log."""
+        return [json.loads(line) for path in files(self.folder / "audit") for line in path.read_bytes().splitlines()]
 
     def native(self, name: str = "admin") -> NativeClient:
         return NativeClient(self.port, name)

@@ -5,7 +5,9 @@ import os
 import pytest
 import requests
 
+from haulier.audit import Endings
 from haulier.audit.files import verify
+from haulier.core.lifecycle import JobEvent as E
 from wire.serving import AWS_ACCOUNT_ID, Serving
 from wire.test_s3control import a_request, refused
 
@@ -48,6 +50,27 @@ def test_what_was_refused_is_told_with_the_reason(fresh: Serving) -> None:
     assert foreign["allowed"] is False
     assert "user" not in foreign  # its account is not the one it named: nobody is known
     assert (wrong["allowed"], wrong["status"], wrong["code"]) == (True, 400, "BadRequestException")
+
+
+def test_a_jobs_end_is_told_once_with_its_totals(fresh: Serving) -> None:
+    fresh.jobstore.watch(Endings(fresh.audit))
+    job_id = fresh.s3().create_job(**a_request(ConfirmationRequired=False))["JobId"]
+    fresh.move(job_id, E.PICKED_UP, E.PREPARED, total=0)
+    fresh.move(job_id, E.STARTED, E.TASKS_DONE, E.REPORTED)
+    fresh.s3().put_job_tagging(JobId=job_id, Tags=[{"Key": "a", "Value": "b"}])
+    fresh.audited()
+    [ended] = [entry for entry in fresh.audit_entries() if entry["kind"] == "job ended"]
+    told = {name: ended[name] for name in ("job", "account", "created_by", "role", "became", "total", "succeeded", "failed")}
+    assert told == {
+        "job": job_id,
+        "account": "acme",
+        "created_by": "admin",
+        "role": "batch",
+        "became": "Complete",
+        "total": 0,
+        "succeeded": 0,
+        "failed": 0,
+    }
 
 
 def test_an_unsigned_request_is_told_without_what_it_sent(fresh: Serving) -> None:
