@@ -6,7 +6,7 @@ that no code reads or writes. The rest stands in compatibility.toml, and every k
 
 import inspect
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -89,18 +89,18 @@ class _Wire:
     def parts(self) -> Iterator[str]:
         """The headings and tables."""
         yield "### APIs"
-        yield _table(("API", "request", "here", "why"), [self._api(api) for api in self.model.operations.values()])
+        yield table(("API", "request", "here", "why"), [self._api(api) for api in self.model.operations.values()])
         for api in self.model.operations.values():
             rows = [self._field(api.name, field) for field in _inputs(api)]
             if rows:
                 yield f"### {api.name}: request"
-                yield _table(("field", "type", "here", "why"), rows)
+                yield table(("field", "type", "here", "why"), rows)
             rows = [self._field(api.name, field) for field in _outputs(api)]
             if rows:
                 yield f"### {api.name}: answer"
-                yield _table(("field", "type", "here", "why"), rows)
+                yield table(("field", "type", "here", "why"), rows)
         yield "### Errors"
-        yield _table(("code", "status", "when", "here", "why"), self._errors())
+        yield table(("code", "status", "when", "here", "why"), self._errors())
 
     def see_that_all_is_used(self) -> None:
         """Raises ValueError for a reason that is about nothing on the page."""
@@ -116,7 +116,7 @@ class _Wire:
         return (api.name, f"`{api.method} {api.uri}`", *verdict)
 
     def _field(self, api: str, field: Field) -> tuple[str, ...]:
-        return (f"`{field.path}`", _type(field), *self.verdict(api, field))
+        return (f"`{field.path}`", type_of(field), *self.verdict(api, field))
 
     def verdict(self, api: str, field: Field) -> Verdict:
         """Whether the field of the API is here as it is with the cloud."""
@@ -160,13 +160,13 @@ class _Wire:
         return any(path == field.path for field in (*_inputs(operation), *_outputs(operation)))
 
     def _errors(self) -> list[tuple[str, ...]]:
-        table = _ERRORS[self.dialect]
+        known = _ERRORS[self.dialect]
         when: dict[tuple[str, int], list[str]] = {}
-        for kind, answer in table.answers.items():
+        for kind, answer in known.answers.items():
             when.setdefault((answer.code, answer.status), []).append(_first_sentence(kind))
-        for (api, kind), answer in table.special.items():
+        for (api, kind), answer in known.special.items():
             when.setdefault((answer.code, answer.status), []).append(f"{api}: {_first_sentence(kind)}")
-        when.setdefault((table.internal.code, table.internal.status), []).append("A fault of the server.")
+        when.setdefault((known.internal.code, known.internal.status), []).append("A fault of the server.")
         rows = []
         for (code, status), causes in sorted(when.items()):
             verdict = self._reason("errors", code)
@@ -203,7 +203,8 @@ def _fields(shape: Shape, path: str, *, echoed: bool = False) -> Iterator[Field]
             yield from _fields(member.shape, inner, echoed=echoed)
 
 
-def _type(field: Field) -> str:
+def type_of(field: Field) -> str:
+    """What a field holds, with its limits."""
     shape = field.shape
     parts = [shape.kind]
     if shape.enum:
@@ -212,9 +213,12 @@ def _type(field: Field) -> str:
         of_what = {"string": "characters" if shape.characters else "bytes", "list": "items", "map": "entries"}.get(shape.kind, "")
         bounds = f"{shape.least or 0} to {shape.most}" if shape.most is not None else f"{shape.least} or more"
         parts.append(f"{bounds} {of_what}".strip())
+    if shape.item is not None and shape.kind == "list" and shape.item.shape.kind not in ("structure", "list", "map"):
+        parts[0] = f"list of {type_of(Field('', shape.item.shape, required=False))}"
     return ", ".join([*parts, *(["*required*"] if field.required else [])])
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    """A table of Markdown."""
     lines = [header, ("---",) * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

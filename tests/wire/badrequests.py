@@ -17,6 +17,8 @@ class Valid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root: str
     """What stands inside the root's opening tag."""
     elements: dict[str, str]
+    not_yet: str = ""
+    """The path that it is refused for, because no code carries it out; empty = it is accepted."""
 
     def document(self, row: "Row") -> str:
         """The body of the row."""

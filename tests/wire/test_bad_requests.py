@@ -130,15 +130,21 @@ def test_a_bad_request_is_refused_as_its_table_says(served: Serving, dialect: st
     assert served.every_job() == before
 
 
-@pytest.mark.parametrize("dialect", TABLES)
-def test_the_valid_requests_of_a_table_are_accepted(fresh: Serving, dialect: str) -> None:
-    found = TABLES[dialect]
+@pytest.mark.parametrize(("dialect", "name"), [(dialect, name) for dialect, found in TABLES.items() for name in found.valid])
+def test_nothing_is_wrong_with_the_requests_that_the_rows_start_from(fresh: Serving, dialect: str, name: str) -> None:
     target = "/jobs" if dialect == "cos" else "/v20180820/jobs"
-    whole = Row(name="as it is", target=target, code="", message="")
-    assert send_row(fresh, dialect, found, whole).status == 200
-    for name in found.valid.keys() - {"CreateJob"}:
-        request = msgspec.structs.replace(whole, request=name, method="PUT", job="New", target=f"{target}/{{job}}/tagging")
-        assert send_row(fresh, dialect, found, request).status == 200
+    row = Row(name="as it is", request=name, target=target, code="", message="")
+    if name == "PutJobTagging":
+        row = msgspec.structs.replace(row, method="PUT", job="New", target=f"{target}/{{job}}/tagging")
+    answer = send_row(fresh, dialect, TABLES[dialect], row)
+    missing = TABLES[dialect].valid[name].not_yet
+    if missing:
+        assert (
+            f"<Message>{missing}: is part of the protocol, but this version does not implement it</Message>"
+            in answer.body.decode()
+        )
+    else:
+        assert answer.status == 200
 
 
 NO_ID = "00000000-0000-4000-8000-000000000000"

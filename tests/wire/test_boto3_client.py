@@ -52,13 +52,35 @@ def test_an_account_given_in_the_call_goes_before_that_of_the_client(server, cli
     assert server.asked[0].headers["host"] == server.url.removeprefix("http://")
 
 
-def test_it_sends_the_extensions_that_the_stock_model_lacks(server, client):
+EXTENSIONS = [
+    ({"S3DeleteObject": {"BypassGovernanceRetention": True}}, b"<BypassGovernanceRetention>true</BypassGovernanceRetention>"),
+    ({"S3UndeleteObject": {}}, b"<S3UndeleteObject />"),
+    ({"S3MergeObjectTagging": {"RemoveKeys": ["k"]}}, b"<RemoveKeys><member>k</member></RemoveKeys>"),
+    ({"S3UpdateObjectProperties": {"StorageClass": "GLACIER_IR"}}, b"<StorageClass>GLACIER_IR</StorageClass>"),
+    ({"S3VerifyObject": {"Check": ["size"]}}, b"<Check><member>size</member></Check>"),
+]
+
+
+@pytest.mark.parametrize(("operation", "element"), EXTENSIONS)
+def test_it_sends_the_operations_that_the_stock_model_lacks(server, client, operation, element):
     server.answer(CREATED)
-    assert client.create_job(Operation={"S3DeleteObject": {"BypassGovernanceRetention": True}}, **JOB_ARGUMENTS)["JobId"] == JOB
-    element = (
-        b"<Operation><S3DeleteObject><BypassGovernanceRetention>true</BypassGovernanceRetention></S3DeleteObject></Operation>"
-    )
+    assert client.create_job(Operation=operation, **JOB_ARGUMENTS)["JobId"] == JOB
     assert element in server.asked[0].body
+
+
+def test_it_sends_options_and_shows_them(server, client):
+    server.answer(CREATED)
+    options = {"MaxTasks": 7, "OnThreshold": "pause", "SkipCodes": ["NoSuchKey"], "Guards": {"BestEffort": False}}
+    client.create_job(Operation={"S3DeleteObjectTagging": {}}, Options=options, **JOB_ARGUMENTS)
+    sent = server.asked[0].body
+    for element in (
+        b"<MaxTasks>7</MaxTasks>",
+        b"<SkipCodes><member>NoSuchKey</member></SkipCodes>",
+        b"<BestEffort>false</BestEffort>",
+    ):
+        assert element in sent
+    server.answer(described("Active", more="<Options><MaxTasks>7</MaxTasks></Options>"))
+    assert client.describe_job(JobId=JOB)["Job"]["Options"] == {"MaxTasks": 7}
 
 
 def test_it_refuses_no_more_than_the_stock_client_does(server, client):

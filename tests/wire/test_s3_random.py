@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from haulier import boto3_client
+from haulier.api.s3control.elements.copy import NOT_YET
 from haulier.core.job import Job
 from s3model import CREATE, text
 from wire.serving import AWS_ACCOUNT_ID, Serving
@@ -22,16 +23,7 @@ from wire.xmls import read_twice
 LETTERS = st.sampled_from("abcXYZ019 ./-_&<>'\"é界")
 SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 OPERATIONS = CREATE.input_shape.members["Operation"]
-NEVER_IN_A_COPY = (
-    "AccessControlGrants",
-    "AnnotationDirective",
-    "ObjectLockLegalHoldStatus",
-    "ObjectLockMode",
-    "ObjectLockRetainUntilDate",
-    "ObjectLockEventHold",
-    "ObjectLockEventHoldDuration",
-    "RequesterPays",
-)
+NEVER_IN_A_COPY = {*NOT_YET, "AccessControlGrants", "RequesterPays"}
 RUNS = ("S3PutObjectCopy", "S3PutObjectCopy", "S3PutObjectTagging", "S3DeleteObject", "S3MergeObjectTagging")
 
 

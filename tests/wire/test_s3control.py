@@ -11,24 +11,11 @@ from botocore.exceptions import ClientError
 
 from haulier.core.job import Failure
 from haulier.core.lifecycle import JobEvent as E
-from wire.serving import AWS_ACCOUNT_ID, Serving
-
-ROLE = f"arn:aws:iam::{AWS_ACCOUNT_ID}:role/batch"
+from wire.serving import A_JOB, AWS_ACCOUNT_ID, Serving
 
 
 def a_request(**changes: Any) -> dict[str, Any]:
-    return {
-        "ClientRequestToken": str(uuid.uuid4()),
-        "Manifest": {
-            "Spec": {"Format": "S3BatchOperations_CSV_20180820", "Fields": ["Bucket", "Key"]},
-            "Location": {"ObjectArn": "arn:aws:s3:::lists/m.csv", "ETag": '"60e4"'},
-        },
-        "Operation": {"S3PutObjectTagging": {"TagSet": [{"Key": "k", "Value": "v"}]}},
-        "Priority": 10,
-        "Report": {"Enabled": False},
-        "RoleArn": ROLE,
-        **changes,
-    }
+    return {**A_JOB, "ClientRequestToken": str(uuid.uuid4()), **changes}
 
 
 def refused(call: Any, **arguments: Any) -> tuple[str, int, str]:

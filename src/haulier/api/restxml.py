@@ -74,13 +74,9 @@ class Model:
         """The tag under which that writer puts the items of a list, inside a single item."""
 
     @staticmethod
-    @cache
     def s3control(*, extensions: bool = True) -> "Model":
         """AWS S3 Batch Operations as the installed botocore knows it, what we check beyond it, and our extensions of it."""
-        described = merged(botocore.loaders.Loader().load_service_model("s3control", "service-2"), _json("s3control/checks.json"))
-        if extensions:
-            described = merged(described, _json("s3control/extensions.json"))
-        return Model(described, uri_prefix="/v20180820/jobs")
+        return _s3control(extensions)
 
     @staticmethod
     @cache
@@ -318,6 +314,14 @@ class Model:
     def _iso(self, milliseconds: int) -> str:
         moment = (_EPOCH + timedelta(milliseconds=milliseconds)).replace(tzinfo=None)
         return moment.isoformat(timespec="seconds" if self._whole_seconds else "milliseconds") + "Z"
+
+
+@cache
+def _s3control(extensions: bool) -> Model:
+    described = merged(botocore.loaders.Loader().load_service_model("s3control", "service-2"), _json("s3control/checks.json"))
+    if extensions:
+        described = merged(described, _json("s3control/extensions.json"))
+    return Model(described, uri_prefix="/v20180820/jobs")
 
 
 def _json(name: str) -> Any:

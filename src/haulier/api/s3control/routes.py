@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from haulier.api import rules
-from haulier.api.auth import RawRequest
+from haulier.api.auth import Authenticator, RawRequest
 from haulier.api.restxml import Model, document
 from haulier.api.s3control import mapping
 from haulier.api.s3control.errors import ERRORS
@@ -15,6 +15,8 @@ from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, U
 from haulier.core.accounts import Caller
 from haulier.core.calls import Call
 from haulier.core.errors import InvalidField, InvalidRequest
+from haulier.core.ports import Audit
+from haulier.service import Service
 
 ROOT: Final = "/v20180820/"
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9_-]{5,36}")
@@ -24,6 +26,10 @@ class S3ControlWire(Wire):
     """Answers what boto3, the AWS CLI and the other SDKs send to `s3-control`."""
 
     errors: ClassVar[ErrorTable] = ERRORS
+
+    def __init__(self, service: Service, authenticator: Authenticator, audit: Audit) -> None:
+        super().__init__(service, authenticator, audit)
+        Model.s3control(extensions=service.extensions)  # takes its time: not that of the first request
 
     @property
     def model(self) -> Model:

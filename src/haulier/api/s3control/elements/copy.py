@@ -17,7 +17,7 @@ STORAGE_CLASSES: Final = frozenset(
 )
 """What a copy may ask for: the model's enum."""
 
-_NOT_YET: Final = (
+NOT_YET: Final = (
     "AnnotationDirective",
     "ObjectLockLegalHoldStatus",
     "ObjectLockMode",
@@ -58,7 +58,7 @@ def _read(sent: Mapping[str, Any], path: str, named: Named) -> dict[str, Any]:
 
 
 def _refuse_what_cannot_run(sent: Mapping[str, Any], path: str) -> None:
-    for name in _NOT_YET:
+    for name in NOT_YET:
         if name in sent:
             raise NotImplementedHere(f"{path}.{name}")
     if sent.get("RequesterPays"):
