@@ -105,6 +105,19 @@ def test_a_copy_has_the_access_control_list_that_was_asked_for(bench, inside, wa
     assert grants(bench, bench.target, "b") == wanted
 
 
+def test_the_list_is_that_of_the_version_that_was_made(bench):
+    bench.s3.put_bucket_versioning(Bucket=bench.target, VersioningConfiguration={"Status": "Enabled"})
+    bench.put(["a"])
+    bench.put(["a"], bench.target)
+    _, job = run(bench, cos_copy(bench, grant("READ")), ["a"])
+    assert (job["Status"], bench.counts(job)) == ("Complete", (1, 1, 0))
+    assert grants(bench, bench.target, "a") == {(OWNER, "FULL_CONTROL"), (SeaweedFS.grantee, "READ")}
+    versions = bench.s3.list_object_versions(Bucket=bench.target)["Versions"]
+    [older] = [one["VersionId"] for one in versions if not one["IsLatest"]]
+    found = bench.s3.get_object_acl(Bucket=bench.target, Key="a", VersionId=older)["Grants"]
+    assert [(one["Grantee"]["ID"], one["Permission"]) for one in found] == [(OWNER, "FULL_CONTROL")]
+
+
 def test_a_grant_to_a_user_that_the_store_does_not_know_is_found_out_before_the_first_task(bench):
     """SeaweedFS answers 400 InvalidRequest to a list that names one, so nothing proves that it can keep the list."""
     bench.put(["a"])

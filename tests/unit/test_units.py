@@ -387,6 +387,7 @@ ADDING = Copy(
         (Lying, SHARED, "lying"),
         (Forgetful, SHARED, "lying"),
         (Refusing, SHARED, "inconclusive"),
+        (Refusing, Copy(target_bucket="copies", dialect="cos", canned_acl="private"), "proven"),
         (Lying, Delete(), "proven"),
     ],
 )

@@ -103,6 +103,16 @@ async def _put_tagging(operation: AnyOperation, store: ObjectStore, bucket: str,
         raise _Lie("PutObjectTagging answered success and the tags were not there")
 
 
+async def _private(store: ObjectStore, task: Task) -> None:
+    """Try PutObjectAcl with what changes nothing. A store that refuses it does no harm: the copy tells whether it is needed."""
+    try:
+        await store.put_acl(task.bucket, task.key, None, "private")
+    except StoreError as error:
+        if error.unknown:
+            raise
+    await _unharmed(store, task, "PutObjectAcl")
+
+
 async def _copy(operation: AnyOperation, store: ObjectStore, bucket: str, prefix: bytes, made: list[bytes]) -> None:
     assert isinstance(operation, Copy)
     source = await _put(store, bucket, prefix + b"source", made)
@@ -117,8 +127,7 @@ async def _copy(operation: AnyOperation, store: ObjectStore, bucket: str, prefix
     key = trial.target_key(source.key)
     made.append(key)
     if operation.sets_acl:
-        await store.put_acl(bucket, source.key, None, "private")
-        await _unharmed(store, source, "PutObjectAcl")
+        await _private(store, source)
     outcome = await trial.apply(source, store)
     if outcome.code == ACL_LOST:
         raise _Lie(outcome.message or "")
