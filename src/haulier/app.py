@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from haulier import datadir, logs
+from haulier.admin.administration import InForce
 from haulier.admin.listener import Listener
 from haulier.admin.setup import administration, defined
 from haulier.admin.uses import KeyUses
@@ -80,7 +81,7 @@ class _Parts:
         stores = settings.store_list()
         self.directory = Directory()
         self.policies = Policies()
-        self.administration = administration(settings, jobstore.accounts, self.directory, self.policies, audit, clock)
+        self.administration = administration(settings, jobstore.accounts, audit, clock, InForce(self.directory, self.policies))
         self.settings = settings
         self._started_with = settings
         self._reloading = threading.Lock()

@@ -68,7 +68,7 @@ def _make_private(data_dir: Path) -> None:
     """Names of objects and accounts lie here. A directory of another user could be read and changed by them at any time."""
     found = data_dir.stat()
     if found.st_uid != os.geteuid():
-        raise SettingsError(_KEY, f"{data_dir} belongs to user {found.st_uid}, and this server runs as user {os.geteuid()}")
+        raise SettingsError(_KEY, f"{data_dir} belongs to user {found.st_uid}, and this process runs as user {os.geteuid()}")
     if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         data_dir.chmod(0o700)
         mode = f"{stat.S_IMODE(found.st_mode):04o}"

@@ -10,6 +10,7 @@ import pytest
 
 from haulier.admin import Administration, Peer
 from haulier.admin.accounts import CreateAccount, DeleteAccount, ListAccounts
+from haulier.admin.administration import InForce
 from haulier.admin.keyfile import KeyFile
 from haulier.admin.keys import (
     EXPIRED_SESSIONS_KEPT_MS,
@@ -96,13 +97,19 @@ class World:
         self.directory = Directory()
         self.policies = Policies()
         key_file = KeyFile(self.key_file, self.given, made_when_needed=True)
-        self.administration = Administration(
-            self.jobstore.accounts, self.directory, self.policies, key_file, self.log, self.clock
-        )
+        in_force = InForce(self.directory, self.policies)
+        self.administration = Administration(self.jobstore.accounts, key_file, self.log, self.clock, in_force=in_force)
         self.administration.load(self.defined)
 
     def do(self, command: Asked) -> Any:
         return self.administration.execute(command, Peer(1000, 7))
+
+    def alone(self, command: Asked) -> Any:
+        """As `do`, by a command that runs without a server."""
+        key_file = KeyFile(self.key_file, self.given, made_when_needed=True)
+        administration = Administration(self.jobstore.accounts, key_file, self.log, self.clock, in_force=None)
+        administration.load(self.defined)
+        return administration.execute(command, Peer(1000, 7))
 
     def user(self, name: str, account: str = "acme") -> User:
         found = self.directory.accounts[account].user(name)
@@ -183,8 +190,11 @@ def test_nobody_inherits_what_an_account_of_the_same_name_has_left(world: World,
     world.defined = Defined()
     world.start()  # bob is still in the database, and nobody's
     assert world.directory.accounts == {}
-    with pytest.raises(CommandRefused, match="was in the settings before"):
+    with pytest.raises(CommandRefused, match=r"was in the settings before.*delete user bob first"):
         world.do(CreateAccount(name="acme", aws_account_id="000000000001"))
+    assert [row["user"] for row in world.do(ListUsers(account="acme"))] == ["bob"]
+    world.do(DeleteUser(name="bob", account="acme"))
+    world.do(CreateAccount(name="acme", aws_account_id="000000000001"))
 
 
 # -- users
@@ -508,6 +518,18 @@ def test_without_the_right_master_key_nothing_starts_and_nothing_is_sealed(
         world.start()
 
 
+def test_what_a_lost_master_key_has_sealed_can_be_deleted_without_a_server(world: World, bob: User) -> None:
+    told = world.do(CreateKey(user="bob"))
+    world.do(CreateRole(name="r", stores=("main",), keys={"main": StoreKey(access_key="AK", secret_key="s")}))
+    world.key_file.unlink()
+    assert {row["key"] for row in world.alone(ListKeys(user="bob"))} == {told["key"]}
+    with pytest.raises(SettingsError, match="2 sealed secrets"):
+        world.alone(CreateKey(user="bob"))
+    world.alone(DeleteKey(key=told["key"]))
+    world.alone(DeleteRole(name="r"))
+    world.start()
+
+
 def test_a_lost_file_of_master_keys_is_no_matter_once_nothing_is_sealed(world: World, bob: User) -> None:
     world.do(DeleteKey(key=world.do(CreateKey(user="bob"))["key"]))
     world.key_file.unlink()
@@ -628,6 +650,10 @@ def test_what_settings_and_database_both_define_is_an_error_naming_both(
         world.administration.load(Defined(**defined))
     assert refused.value.path == path
     assert world.directory.accounts == before
+    world.defined = Defined(**defined)
+    for command in (DeleteUser(name="bob", account="acme"), DeleteRole(name="r", account="acme"), DeleteAccount(name="b")):
+        world.alone(command)  # which mends it
+    world.start()
 
 
 def test_a_key_that_both_define_is_an_error_naming_both(world: World, bob: User) -> None:

@@ -57,11 +57,13 @@ class CreateAccount(Asked, frozen=True, kw_only=True, tag="account create"):
 
     def _check_past(self, state: State) -> None:
         """Whoever gets the name would get what an earlier account of that name has left."""
-        names = [name for account, name in (*state.stored.users, *state.stored.roles) if account == self.name]
-        if names or any(key.account == self.name for key in state.stored.keys.values()):
+        left = [f"user {name}" for account, name in state.stored.users if account == self.name]
+        left += [f"role {name}" for account, name in state.stored.roles if account == self.name]
+        left += [f"key {key.id}" for key in state.stored.keys.values() if key.account == self.name]
+        if left:
             raise CommandRefused(
-                f"an account {self.name!r} was in the settings before, and its users, keys or roles are still in the database: "
-                "take another name, or define it in the settings again and delete them"
+                f"an account {self.name!r} was in the settings before, and what commands made in it is still in the database: "
+                f"take another name, or delete {', '.join(left[:10])} first"
             )
         if state.has_jobs(self.name, False):
             raise CommandRefused(f"jobs of an earlier account {self.name!r} are still kept: take another name")

@@ -14,7 +14,7 @@ import structlog
 
 from haulier.admin.keyfile import KeyFile
 from haulier.admin.keys import AddMasterKey
-from haulier.admin.merging import Merged, merged
+from haulier.admin.merging import merged
 from haulier.admin.state import Asked, Decided, Defined, State, check_master_key
 from haulier.core.directory import Directory
 from haulier.core.errors import CommandRefused, SecretsError, SettingsError, Unavailable
@@ -33,23 +33,29 @@ class Peer(msgspec.Struct, frozen=True):
     pid: int
 
 
+class InForce(msgspec.Struct, frozen=True):
+    """What a server asks with each request."""
+
+    directory: Directory
+    policies: Policies
+
+
 class Administration:
     """The operator's commands on one account store. Safe to use from any thread; commands run one after another."""
 
     def __init__(
         self,
         store: AccountStore,
-        directory: Directory,
-        policies: Policies,
         key_file: KeyFile,
         audit: Audit,
         clock: Clock,
         *,
+        in_force: InForce | None,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
+        """`in_force` is kept up to date; None for a command by itself, which then can mend what no server starts with."""
         self._store = store
-        self._directory = directory
-        self._policies = policies
+        self._in_force = in_force
         self._key_file = key_file
         self._audit = audit
         self._clock = clock
@@ -64,7 +70,7 @@ class Administration:
         is stored: nothing has changed then, and a server must not start.
         """
         with self._turn:
-            _tell(self._hold(defined, self._store.read()))
+            self._hold(defined, self._store.read(), tell=True)
             self._defined = defined
 
     def execute(self, command: Asked, peer: Peer) -> Any:
@@ -91,7 +97,8 @@ class Administration:
 
     def note_uses(self) -> None:
         """Store when keys were used last."""
-        self._store.note_uses(self._directory.take_uses())
+        if self._in_force is not None:
+            self._store.note_uses(self._in_force.directory.take_uses())
 
     def _state(self, stored: Stored, keys: MasterKeys | None) -> State:
         return State(
@@ -121,14 +128,18 @@ class Administration:
         self._audit.record(entry, durable=True)
         _log.info("administration", command=name, uid=peer.uid)
 
-    def _hold(self, defined: Defined, stored: Stored) -> Merged:
+    def _hold(self, defined: Defined, stored: Stored, *, tell: bool = False) -> None:
         """Let this be in force. Raises SettingsError, and has then changed nothing."""
+        if self._in_force is None:
+            return
         keys = self._key_file.read()
         _check_master_keys(stored, keys)
         found = merged(defined, stored, keys)
-        self._policies.reload({**defined.policies, **found.policies})  # first: a user whose policy is not known may do nothing
-        self._directory.reload(found.accounts)
-        return found
+        self._in_force.policies.reload({**defined.policies, **found.policies})  # first: a user without a policy may do nothing
+        self._in_force.directory.reload(found.accounts)
+        if tell:
+            for problem in found.problems:
+                _log.warning(problem.message, **problem.facts)
 
     def _take_over(self, stored: Stored) -> None:
         try:
@@ -137,18 +148,15 @@ class Administration:
             raise CommandRefused(f"the change is stored, but not in force before a restart: {error}") from None
 
 
-def _tell(found: Merged) -> None:
-    for problem in found.problems:
-        _log.warning(problem.message, **problem.facts)
-
-
 def _check_master_keys(stored: Stored, keys: MasterKeys | None) -> None:
     """Raises SettingsError unless everything that is sealed can be opened, as far as the keys themselves tell."""
     needed = stored.versions()
     path = "server.secrets_key_file"
     if needed and keys is None:
         raise SettingsError(
-            path, f"the database holds {len(stored.sealed())} sealed secrets, and there is no master key to open them with"
+            path,
+            f"the database holds {len(stored.sealed())} sealed secrets, and there is no master key to open them with;"
+            " haulier key delete and haulier role delete take away what is lost",
         )
     for version in sorted(needed):
         try:

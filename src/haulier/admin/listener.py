@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ from haulier.admin.protocol import SOCKET, Answer, FrameTooLong, address, decode
 from haulier.core.errors import HaulierError
 
 RECEIVE_SECONDS_MAX: Final = 10.0
+STOP_SECONDS_MAX: Final = 1.0
+"""How long the end of the server waits for commands; one takes milliseconds, but somebody may hold a connection open."""
+AGAIN_SECONDS: Final = 1.0
 CONNECTIONS_MAX: Final = 8
 """At a time; further ones wait in the kernel's queue."""
 _PEER: Final = struct.Struct("3i")
@@ -43,6 +47,7 @@ class Listener:
             self._socket.close()
             raise
         self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._take_connections, name="haulier-admin", daemon=True)
 
     def start(self) -> None:
@@ -50,14 +55,16 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let no further command in, and wait for those that are being carried out."""
+        """Let no further command in, and wait a moment for those that are being carried out."""
+        self._stopping.set()
         self._path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # ends the waiting for connections
+        end = time.monotonic() + STOP_SECONDS_MAX
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(STOP_SECONDS_MAX)
         for _ in range(CONNECTIONS_MAX):
-            self._places.acquire(timeout=RECEIVE_SECONDS_MAX)
+            self._places.acquire(timeout=max(0.0, end - time.monotonic()))
         self._socket.close()
 
     def _take_connections(self) -> None:
@@ -65,9 +72,13 @@ class Listener:
             self._places.acquire()
             try:
                 connection, _ = self._socket.accept()
-            except OSError:
+            except OSError as error:
                 self._places.release()
-                return
+                if self._stopping.is_set():
+                    return
+                _log.warning("connections for commands cannot be taken now", error=error.strerror)
+                self._stopping.wait(AGAIN_SECONDS)
+                continue
             threading.Thread(target=self._serve, args=[connection], name="haulier-admin-command", daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:

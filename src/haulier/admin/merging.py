@@ -42,6 +42,10 @@ class _Merging:
         self._defined = defined
         self._stored = stored
         self._master_keys = keys
+        self._keys_by_user = stored.keys_by_user()
+        self._users_by_account: dict[str, list[StoredUser]] = {}
+        for user in stored.users.values():
+            self._users_by_account.setdefault(user.account, []).append(user)
         self._problems: list[Problem] = []
         self._policies: dict[str, Policy] = {}
 
@@ -54,7 +58,11 @@ class _Merging:
         for account, role in self._stored.roles:
             if account not in names:
                 self._problem("a role's account is not defined, so nobody can pass it", account=account, role=role)
-        return Merged([self._account(name) for name in sorted(names)], self._policies, self._problems)
+        accounts = [self._account(name) for name in sorted(names)]
+        known = {(account.name, user.name) for account in accounts for user in account.users}
+        for account, user in self._keys_by_user.keys() - known:
+            self._problem("the user of stored keys is not defined, so they let nobody in", account=account, user=user)
+        return Merged(accounts, self._policies, self._problems)
 
     def _problem(self, message: str, **facts: Any) -> None:
         self._problems.append(Problem(message, facts))
@@ -85,7 +93,7 @@ class _Merging:
         if table is None:
             part = self._stored.accounts[name]
             table = Account(name=name, aws_account_id=part.aws_account_id, cos_uin=part.cos_uin, cos_appid=part.cos_appid)
-        stored = [user for user in self._stored.users.values() if user.account == name]
+        stored = self._users_by_account.get(name, ())
         users = [
             *table.users,
             *(User(account=name, name=user.name, policy=self._policy(user), disabled=user.disabled) for user in stored),
@@ -97,9 +105,6 @@ class _Merging:
             for user_name in role.users:
                 if user_name not in known:
                     self._problem("a role names a user that there is not", account=name, role=role.name, user=user_name)
-        for key in self._stored.keys.values():
-            if key.account == name and key.user not in known:
-                self._problem("a key's user is not defined, so it lets nobody in", account=name, key=key.id, user=key.user)
         return msgspec.structs.replace(table, users=tuple(users), roles=tuple(roles))
 
     def _policy(self, user: StoredUser) -> str:
@@ -115,8 +120,8 @@ class _Merging:
 
     def _keys(self, user: User) -> list[Key]:
         found = []
-        for part in self._stored.keys.values():
-            if (part.account, part.user) != (user.account, user.name) or part.disabled:
+        for part in self._keys_by_user.get((user.account, user.name), ()):
+            if part.disabled:
                 continue
             secret = b"" if part.secret is None else self._opened(part)
             if secret is not None:

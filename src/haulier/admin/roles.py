@@ -97,7 +97,7 @@ class ListRoles(Asked, frozen=True, kw_only=True, tag="role list"):
 
     def decide(self, state: State) -> Decided:
         """A row per role. Raises NotDefined."""
-        wanted = None if self.account is None else state.account(self.account)
+        wanted = None if self.account is None else state.account(self.account, past=True)
         known: dict[tuple[str, str], Role | StoredRole] = dict(state.stored.roles)
         known.update({(name, role.name): role for name, account in state.defined.accounts.items() for role in account.roles})
         return Decided([_row(state, account, role) for (account, _), role in sorted(known.items()) if wanted in (None, account)])
@@ -131,7 +131,7 @@ class DeleteRole(Asked, frozen=True, kw_only=True, tag="role delete"):
 
     def decide(self, state: State) -> Decided:
         """Raises NotDefined, DefinedInSettings."""
-        role = state.stored_role(state.account(self.account), self.name)
+        role = state.stored_role(state.account(self.account, past=True), self.name)
         return Decided({"account": role.account, "role": role.name}, [Remove(role)])
 
 

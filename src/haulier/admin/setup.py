@@ -4,13 +4,11 @@ import contextlib
 from collections.abc import Iterator
 
 from haulier import datadir
-from haulier.admin.administration import Administration
+from haulier.admin.administration import Administration, InForce
 from haulier.admin.keyfile import KeyFile
 from haulier.admin.state import Defined
 from haulier.audit import AuditLog
 from haulier.core.clock import SystemClock
-from haulier.core.directory import Directory
-from haulier.core.policy import Policies
 from haulier.core.ports import Audit, Clock
 from haulier.core.stored import AccountStore
 from haulier.jobstore import SqlJobStore
@@ -28,13 +26,13 @@ def defined(settings: Settings) -> Defined:
 
 
 def administration(
-    settings: Settings, store: AccountStore, directory: Directory, policies: Policies, audit: Audit, clock: Clock
+    settings: Settings, store: AccountStore, audit: Audit, clock: Clock, in_force: InForce | None
 ) -> Administration:
     """For these settings, and loaded with them. Raises SettingsError as `Administration.load`."""
     server = settings.server
     given = None if server.secrets_key is None else str(server.secrets_key)
     key_file = KeyFile(server.master_key_file, given, made_when_needed=server.secrets_key_file is None)
-    made = Administration(store, directory, policies, key_file, audit, clock)
+    made = Administration(store, key_file, audit, clock, in_force=in_force)
     made.load(defined(settings))
     return made
 
@@ -53,4 +51,4 @@ def alone(settings: Settings, *, changes: bool) -> Iterator[Administration]:
         if changes:
             audit.start()
         stack.callback(audit.stop)
-        yield administration(settings, jobstore.accounts, Directory(), Policies(), audit, clock)
+        yield administration(settings, jobstore.accounts, audit, clock, None)

@@ -4,7 +4,7 @@ import base64
 import math
 import string
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -32,6 +32,8 @@ from haulier.core.stored import (
     StoredRoleKey,
     StoredUser,
 )
+
+T = TypeVar("T")
 
 _ALPHABET: Final = string.digits + string.ascii_letters
 PROOF: Final = b"haulier"
@@ -76,6 +78,12 @@ class Decided(msgspec.Struct, frozen=True):
     """JSON values for the one who asked; only here a new secret is ever told."""
     changes: Sequence[Change] = ()
 
+    def __repr__(self) -> str:
+        return f"Decided({len(self.changes)} changes)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("changes", len(self.changes))]
+
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """See above. Names are resolved here, so that every command refuses the same in the same words."""
@@ -91,9 +99,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     # -- finding
 
-    def account(self, name: str | None) -> str:
-        """The account's name; where none is given, the only one there is. Raises NotDefined, InvalidField."""
+    def account(self, name: str | None, *, past: bool = False) -> str:
+        """The account's name; where none is given, the only one there is. With `past` it may also be one that the settings do not
+        define any more, for what it has left must be seen and deleted. Raises NotDefined, InvalidField."""
         known = sorted({*self.defined.accounts, *self.stored.accounts})
+        if past and name is not None:
+            known += [account for account, _ in (*self.stored.users, *self.stored.roles)]
         if name is None:
             if len(known) != 1:
                 said = f"there are {', '.join(known)}" if known else "there is none yet"
@@ -113,41 +124,27 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     def stored_user(self, account: str, name: str) -> StoredUser:
         """The user, which a command may change. Raises NotDefined, DefinedInSettings."""
-        found = self.user(account, name)
-        if isinstance(found, StoredUser):
-            return found
-        raise DefinedInSettings(f"user {name!r} of account {account!r}", self.defined.place(account, user=name))
+        what = f"user {name[:80]!r} of account {account!r}"
+        return _changeable(self.stored.users.get((account, name)), self.defined.place(account, user=name), what)
 
     def stored_role(self, account: str, name: str) -> StoredRole:
         """The role, which a command may change. Raises NotDefined, DefinedInSettings."""
-        if place := self.defined.place(account, role=name):
-            raise DefinedInSettings(f"role {name!r} of account {account!r}", place)
-        found = self.stored.roles.get((account, name))
-        if found is None:
-            raise NotDefined(f"there is no role {name[:80]!r} in account {account!r}")
-        return found
+        what = f"role {name[:80]!r} of account {account!r}"
+        return _changeable(self.stored.roles.get((account, name)), self.defined.place(account, role=name), what)
 
     def stored_account(self, name: str) -> StoredAccount:
         """The account, which a command may change. Raises NotDefined, DefinedInSettings."""
-        if place := self.defined.place(self.account(name)):
-            raise DefinedInSettings(f"account {name!r}", place)
-        return self.stored.accounts[name]
+        return _changeable(self.stored.accounts.get(name), self.defined.place(name), f"account {name[:80]!r}")
 
     def stored_key(self, key_id: str) -> StoredKey:
         """The key, which a command may change. Raises NotDefined, DefinedInSettings."""
-        if place := self.defined.place_of_key(key_id):
-            raise DefinedInSettings(f"key {key_id!r}", place)
-        found = self.stored.keys.get(key_id)
-        if found is None:
-            raise NotDefined(f"there is no key {key_id[:80]!r}")
-        return found
+        return _changeable(self.stored.keys.get(key_id), self.defined.place_of_key(key_id), f"key {key_id[:80]!r}")
 
     def keys_of(self, account: str, user: str) -> Sequence[Key | StoredKey]:
         """All keys of a user, of the settings first."""
         table = self.defined.accounts.get(account)
         found = table.user(user) if table is not None else None
-        stored = [key for key in self.stored.keys.values() if (key.account, key.user) == (account, user)]
-        return [*(found.keys if found is not None else ()), *stored]
+        return [*(found.keys if found is not None else ()), *self.stored.keys_by_user().get((account, user), ())]
 
     # -- checking
 
@@ -199,6 +196,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def _keys(self) -> MasterKeys:
         assert self.master_keys is not None, "the command did not say that it seals"
         return self.master_keys
+
+
+def _changeable(stored: T | None, place: str, what: str) -> T:
+    """What is stored. Where the settings define the same too (then no server starts), a command is the way to mend that."""
+    if stored is not None:
+        return stored
+    if place:
+        raise DefinedInSettings(what, place)
+    raise NotDefined(f"there is no {what}")
 
 
 def check_master_key(keys: MasterKeys, part: StoredMasterKey | None, version: int) -> None:

@@ -42,9 +42,10 @@ class ListUsers(Asked, frozen=True, kw_only=True, tag="user list"):
 
     def decide(self, state: State) -> Decided:
         """A row per user. Raises NotDefined."""
-        wanted = None if self.account is None else state.account(self.account)
+        wanted = None if self.account is None else state.account(self.account, past=True)
         known: dict[tuple[str, str], User | StoredUser] = dict(state.stored.users)
         known.update({(name, user.name): user for name, account in state.defined.accounts.items() for user in account.users})
+        keys = state.stored.keys_by_user()
         return Decided(
             [
                 {
@@ -52,7 +53,7 @@ class ListUsers(Asked, frozen=True, kw_only=True, tag="user list"):
                     "user": name,
                     "policy": "document" if is_document(user.policy) else user.policy,
                     "disabled": user.disabled,
-                    "keys": len(state.keys_of(account, name)),
+                    "keys": len(keys.get((account, name), ())) + (len(user.keys) if isinstance(user, User) else 0),
                     **origin(state.defined.place(account, user=name), user),
                 }
                 for (account, name), user in sorted(known.items())
@@ -99,7 +100,7 @@ class DeleteUser(Asked, frozen=True, kw_only=True, tag="user delete"):
 
     def decide(self, state: State) -> Decided:
         """Raises NotDefined, DefinedInSettings."""
-        user = state.stored_user(state.account(self.account), self.name)
+        user = state.stored_user(state.account(self.account, past=True), self.name)
         mine = [key for key in state.stored.keys.values() if (key.account, key.user) == (user.account, user.name)]
         changes: list[Change] = [Remove(user), *(Remove(key) for key in mine)]
         for role in state.stored.roles.values():

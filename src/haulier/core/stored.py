@@ -145,6 +145,13 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
         """The parts with a sealed secret."""
         return [*(key for key in self.keys.values() if key.secret is not None), *self.role_keys.values()]
 
+    def keys_by_user(self) -> Mapping[tuple[str, str], Sequence[StoredKey]]:
+        """The keys by account and user."""
+        found: dict[tuple[str, str], list[StoredKey]] = {}
+        for key in self.keys.values():
+            found.setdefault((key.account, key.user), []).append(key)
+        return found
+
     def versions(self) -> frozenset[int]:
         """The versions of the master keys that they are sealed by."""
         return frozenset(part.secret.version for part in self.sealed() if part.secret is not None)

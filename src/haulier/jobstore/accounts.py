@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Table, and_, delete, exists, insert, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, insert, select, update
 
 from haulier.core.accounts import KeyKind
 from haulier.core.sealing import Sealed
@@ -61,7 +61,9 @@ class SqlAccountStore:
         """Keep when keys were used last."""
 
         def work(connection: Connection) -> None:
-            connection.execute(delete(tables.key_use).where(tables.key_use.c.key.in_(list(uses))))
+            connection.execute(
+                delete(tables.key_use).where(tables.key_use.c.key == bindparam("of_key")), [{"of_key": key} for key in uses]
+            )
             connection.execute(insert(tables.key_use), [{"key": key, "used_ms": at_ms} for key, at_ms in uses.items()])
 
         if uses:
