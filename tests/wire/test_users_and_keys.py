@@ -241,7 +241,8 @@ def test_a_server_without_the_right_master_key_does_not_start(fresh: HaulierServ
     good = key_file.read_text()
     key_file.unlink()
     assert refusal(fresh).splitlines()[-1] == (
-        "haulier: server.secrets_key_file: the database holds 1 sealed secrets, and there is no master key to open them with"
+        "haulier: server.secrets_key_file: the database holds 1 sealed secrets, and there is no master key to open them with;"
+        " haulier key delete and haulier role delete take away what is lost"
     )
     wrong = MasterKeys.line(1, b"w" * 32)
     said = refusal(fresh, HAULIER_SERVER__SECRETS_KEY=wrong)

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -14,21 +15,38 @@ from haulier.cli.output import Output
 if TYPE_CHECKING:
     from haulier.admin import Command
 
-Config = Annotated[Path, Parameter(name="--config", env_var="HAULIER_CONFIG")]
-AccountOption = Annotated[str | None, Parameter(name="--account")]
-OutputOption = Annotated[Output, Parameter(name=("--output", "-o"))]
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What all commands of the operator are told."""
+
+    config: Annotated[Path, Parameter(name="--config", env_var="HAULIER_CONFIG")]
+    """The settings file of the server (TOML)."""
+    output: Annotated[Output, Parameter(name=("--output", "-o"))] = "table"
+    """How to print: for people, as JSON, or names only."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class AccountTarget(Target):
+    """As `Target`, for what belongs to an account."""
+
+    account: Annotated[str | None, Parameter(name="--account")] = None
+    """Whose it is; may be left out where there is one account only, and by lists, which show all then."""
+
 
 _FREE_SECONDS_MAX: Final = 5.0
 """How long a server that starts or stops, or another command, may keep both ways shut."""
 
 
-def administer(config: Path, command: "Command") -> Any:
+def administer(target: Target, command: "Command") -> Any:
     """Have the command carried out; its answer. Raises CommandFailed, SettingsError."""
     from haulier.admin import protocol  # noqa: PLC0415
     from haulier.core.errors import CommandRefused, DataDirectoryBusy, InvalidField, SecretsError, Unavailable  # noqa: PLC0415
     from haulier.settings import load  # noqa: PLC0415
 
-    settings = load(config, os.environ)
+    settings = load(target.config, os.environ)
     end = time.monotonic() + _FREE_SECONDS_MAX
     while True:
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from haulier.cli import output as out
-from haulier.cli.administer import AccountOption, Config, OutputOption, administer
+from haulier.cli.administer import AccountTarget, administer
 from haulier.cli.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
@@ -25,14 +25,12 @@ def create(
     name: str,
     /,
     *,
-    config: Config,
+    to: AccountTarget,
     store: _Names = None,
     bucket: _Names = None,
     user: _Names = None,
     use_store_keys: Annotated[bool, Parameter(negative=())] = False,
     keys: _Keys = False,
-    account: AccountOption = None,
-    output: OutputOption = "table",
 ) -> int:
     """Make a role that jobs may act as.
 
@@ -40,8 +38,6 @@ def create(
     ----------
     name
         The role; its ARN ends with it.
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
     store
         A store that it may act on; may be given several times.
     bucket
@@ -52,43 +48,29 @@ def create(
         Act with the store's own keys, where the role has none for the store.
     keys
         Read keys of its own from standard input, a line for each store: STORE ACCESS_KEY SECRET_KEY [SESSION_TOKEN].
-    account
-        Whose role it is; may be left out where there is one account only.
-    output
-        How to print: text, JSON, or the name only.
     """
     from haulier.admin.roles import CreateRole  # noqa: PLC0415
 
     command = CreateRole(
         name=name,
-        account=account,
+        account=to.account,
         stores=store or (),
         buckets=bucket or (),
         users=user or (),
         use_store_keys=use_store_keys,
         keys=_read_keys() if keys else {},
     )
-    out.done(administer(config, command), output, "role", "role {role} of account {account} created")
+    out.done(administer(to, command), to.output, "role", "role {role} of account {account} created")
     return Exit.CLEAN
 
 
 @app.command(name="list")
-def list_roles(*, config: Config, account: AccountOption = None, output: OutputOption = "table") -> int:
-    """List roles, those of the settings too.
-
-    Parameters
-    ----------
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
-    account
-        Only roles of this account.
-    output
-        How to print: a table, JSON, or names only.
-    """
+def list_roles(*, to: AccountTarget) -> int:
+    """List roles, those of the settings too."""
     from haulier.admin.roles import ListRoles  # noqa: PLC0415
 
-    rows = administer(config, ListRoles(account=account))
-    out.listed(rows, output, "role", ("account", "role", "stores", "buckets", "users", "keys", "use_store_keys", "defined"))
+    rows = administer(to, ListRoles(account=to.account))
+    out.listed(rows, to.output, "role", ("account", "role", "stores", "buckets", "users", "keys", "use_store_keys", "defined"))
     return Exit.CLEAN
 
 
@@ -97,14 +79,12 @@ def set_role(
     name: str,
     /,
     *,
-    config: Config,
+    to: AccountTarget,
     store: _Names = None,
     bucket: _Names = None,
     user: _Names = None,
     use_store_keys: bool | None = None,
     keys: _Keys = False,
-    account: AccountOption = None,
-    output: OutputOption = "table",
 ) -> int:
     """Change a role: what is given takes the place of what was there, the rest stays. It holds from a job's next chunk on.
 
@@ -112,8 +92,6 @@ def set_role(
     ----------
     name
         The role.
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
     store
         All stores that it may act on; its keys for others are deleted.
     bucket
@@ -124,45 +102,35 @@ def set_role(
         Whether to act with the store's own keys, where the role has none for the store.
     keys
         Read keys of its own from standard input, a line for each store: STORE ACCESS_KEY SECRET_KEY [SESSION_TOKEN].
-    account
-        Whose role it is; may be left out where there is one account only.
-    output
-        How to print: text, JSON, or the name only.
     """
     from haulier.admin.roles import SetRole  # noqa: PLC0415
 
     command = SetRole(
         name=name,
-        account=account,
+        account=to.account,
         stores=store,
         buckets=bucket,
         users=user,
         use_store_keys=use_store_keys,
         keys=_read_keys() if keys else {},
     )
-    out.done(administer(config, command), output, "role", "role {role} of account {account} changed")
+    out.done(administer(to, command), to.output, "role", "role {role} of account {account} changed")
     return Exit.CLEAN
 
 
 @app.command
-def delete(name: str, /, *, config: Config, account: AccountOption = None, output: OutputOption = "table") -> int:
+def delete(name: str, /, *, to: AccountTarget) -> int:
     """Delete a role with its keys. Jobs that act as it fail at their next chunk.
 
     Parameters
     ----------
     name
         The role.
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
-    account
-        Whose role it is; may be left out where there is one account only.
-    output
-        How to print: text, JSON, or the name only.
     """
     from haulier.admin.roles import DeleteRole  # noqa: PLC0415
 
     out.done(
-        administer(config, DeleteRole(name=name, account=account)), output, "role", "role {role} of account {account} deleted"
+        administer(to, DeleteRole(name=name, account=to.account)), to.output, "role", "role {role} of account {account} deleted"
     )
     return Exit.CLEAN
 

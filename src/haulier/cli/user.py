@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from haulier.cli import output as out
-from haulier.cli.administer import AccountOption, Config, OutputOption, administer
+from haulier.cli.administer import AccountTarget, administer
 from haulier.cli.exits import CommandFailed, Exit
 
 app = App(name="user", help="Make, list, disable and delete users, whether the server runs or not.")
@@ -16,73 +16,39 @@ _PolicyFile = Annotated[Path | None, Parameter(name="--file")]
 
 
 @app.command
-def create(
-    name: str,
-    /,
-    *,
-    config: Config,
-    policy: str | None = None,
-    file: _PolicyFile = None,
-    account: AccountOption = None,
-    output: OutputOption = "table",
-) -> int:
+def create(name: str, /, *, to: AccountTarget, policy: str | None = None, file: _PolicyFile = None) -> int:
     """Make a user. It has no key yet: haulier key create makes one.
 
     Parameters
     ----------
     name
         The user.
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
     policy
         What it may do: admin, operator or viewer.
     file
         What it may do, as a policy document (JSON); - reads it from standard input.
-    account
-        Whose user it is; may be left out where there is one account only.
-    output
-        How to print: text, JSON, or the name only.
     """
     from haulier.admin.users import CreateUser  # noqa: PLC0415
 
-    command = CreateUser(name=name, policy=_policy(policy, file), account=account)
-    out.done(administer(config, command), output, "user", "user {user} of account {account} created")
-    if output == "table":
+    command = CreateUser(name=name, policy=_policy(policy, file), account=to.account)
+    out.done(administer(to, command), to.output, "user", "user {user} of account {account} created")
+    if to.output == "table":
         out.note(f"it has no key yet: haulier key create {name} makes one")
     return Exit.CLEAN
 
 
 @app.command(name="list")
-def list_users(*, config: Config, account: AccountOption = None, output: OutputOption = "table") -> int:
-    """List users, those of the settings too.
-
-    Parameters
-    ----------
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
-    account
-        Only users of this account.
-    output
-        How to print: a table, JSON, or names only.
-    """
+def list_users(*, to: AccountTarget) -> int:
+    """List users, those of the settings too."""
     from haulier.admin.users import ListUsers  # noqa: PLC0415
 
-    rows = administer(config, ListUsers(account=account))
-    out.listed(rows, output, "user", ("account", "user", "policy", "disabled", "keys", "created", "defined"))
+    rows = administer(to, ListUsers(account=to.account))
+    out.listed(rows, to.output, "user", ("account", "user", "policy", "disabled", "keys", "created", "defined"))
     return Exit.CLEAN
 
 
 @app.command
-def set_policy(
-    name: str,
-    policy: str | None = None,
-    /,
-    *,
-    config: Config,
-    file: _PolicyFile = None,
-    account: AccountOption = None,
-    output: OutputOption = "table",
-) -> int:
+def set_policy(name: str, policy: str | None = None, /, *, to: AccountTarget, file: _PolicyFile = None) -> int:
     """Give a user another policy; it holds from the next request on.
 
     Parameters
@@ -91,85 +57,61 @@ def set_policy(
         The user.
     policy
         admin, operator or viewer.
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
     file
         A policy document (JSON) instead; - reads it from standard input.
-    account
-        Whose user it is; may be left out where there is one account only.
-    output
-        How to print: text, JSON, or the name only.
     """
     from haulier.admin.users import SetUserPolicy  # noqa: PLC0415
 
-    command = SetUserPolicy(name=name, policy=_policy(policy, file), account=account)
-    out.done(administer(config, command), output, "user", "user {user} of account {account} has another policy")
+    command = SetUserPolicy(name=name, policy=_policy(policy, file), account=to.account)
+    out.done(administer(to, command), to.output, "user", "user {user} of account {account} has another policy")
     return Exit.CLEAN
 
 
 @app.command
-def disable(name: str, /, *, config: Config, account: AccountOption = None, output: OutputOption = "table") -> int:
+def disable(name: str, /, *, to: AccountTarget) -> int:
     """Let none of a user's keys in any more, and none of its jobs start.
 
     Parameters
     ----------
     name
         The user.
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
-    account
-        Whose user it is; may be left out where there is one account only.
-    output
-        How to print: text, JSON, or the name only.
     """
-    return _set_disabled(name, True, config, account, output)
+    return _set_disabled(name, True, to)
 
 
 @app.command
-def enable(name: str, /, *, config: Config, account: AccountOption = None, output: OutputOption = "table") -> int:
+def enable(name: str, /, *, to: AccountTarget) -> int:
     """Let a disabled user in again, with the keys it had.
 
     Parameters
     ----------
     name
         The user.
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
-    account
-        Whose user it is; may be left out where there is one account only.
-    output
-        How to print: text, JSON, or the name only.
     """
-    return _set_disabled(name, False, config, account, output)
+    return _set_disabled(name, False, to)
 
 
-def _set_disabled(name: str, disabled: bool, config: Path, account: str | None, output: out.Output) -> int:
+def _set_disabled(name: str, disabled: bool, to: AccountTarget) -> int:
     from haulier.admin.users import SetUserDisabled  # noqa: PLC0415
 
-    answer = administer(config, SetUserDisabled(name=name, disabled=disabled, account=account))
-    out.done(answer, output, "user", f"user {{user}} of account {{account}} {'disabled' if disabled else 'enabled'}")
+    answer = administer(to, SetUserDisabled(name=name, disabled=disabled, account=to.account))
+    out.done(answer, to.output, "user", f"user {{user}} of account {{account}} {'disabled' if disabled else 'enabled'}")
     return Exit.CLEAN
 
 
 @app.command
-def delete(name: str, /, *, config: Config, account: AccountOption = None, output: OutputOption = "table") -> int:
+def delete(name: str, /, *, to: AccountTarget) -> int:
     """Delete a user with its keys. Its unfinished jobs fail at their next chunk.
 
     Parameters
     ----------
     name
         The user.
-    config
-        The settings file of the server (TOML). Else HAULIER_CONFIG.
-    account
-        Whose user it is; may be left out where there is one account only.
-    output
-        How to print: text, JSON, or the name only.
     """
     from haulier.admin.users import DeleteUser  # noqa: PLC0415
 
-    answer = administer(config, DeleteUser(name=name, account=account))
-    out.done(answer, output, "user", "user {user} of account {account} deleted")
+    answer = administer(to, DeleteUser(name=name, account=to.account))
+    out.done(answer, to.output, "user", "user {user} of account {account} deleted")
     return Exit.CLEAN
 
 
