@@ -131,3 +131,18 @@ def test_closing_finishes_what_is_queued(engine: Engine) -> None:
     assert len(closed) == 1
     with pytest.raises(Unavailable):
         writer.submit(lambda connection: put(connection, "late"))
+
+
+def test_without_a_thread_work_is_done_by_the_one_who_brings_it(engine):
+    closed = []
+    writer = Writer(engine, is_fatal=lambda _: False, at_close=closed.append, threaded=False)
+    before = threading.active_count()
+    seen = []
+    future = writer.submit(lambda _: threading.get_ident(), after=seen.append)
+    assert future.done()
+    assert seen == [future.result()] == [threading.get_ident()]
+    writer.close()
+    assert len(closed) == 1
+    assert threading.active_count() == before
+    with pytest.raises(Unavailable):
+        writer.run(lambda _: None)

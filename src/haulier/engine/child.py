@@ -7,6 +7,7 @@ kernel kills it when the server dies. So no request leaves this machine that no 
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from haulier import logs
 from haulier.core.clock import SystemClock
 from haulier.engine.frames import Configure, Control, Renew, Submit, read_down, write_frame
 from haulier.engine.runner import IN_FLIGHT_MAX, Runner
+from haulier.engine.threads import SystemThreads
 from haulier.objectstore.transport import CurlDriver
 from haulier.spool import FolderSpool
 
@@ -53,7 +55,15 @@ def _serve(configure: Configure, down: BinaryIO, up: BinaryIO) -> None:
     clock = SystemClock()
     driver = CurlDriver(clock=clock, in_flight_max=IN_FLIGHT_MAX)
     spool = FolderSpool(Path(configure.spool))
-    runner = Runner(configure, clock=clock, driver=driver, spool=spool, fenced=lambda: os._exit(EXIT_FENCED))
+    runner = Runner(
+        configure,
+        clock=clock,
+        driver=driver,
+        spool=spool,
+        threads=SystemThreads(),
+        random=random.random,
+        fenced=lambda: os._exit(EXIT_FENCED),
+    )
     ended = threading.Event()
     pusher = threading.Thread(target=_push, args=(runner, up, ended), name="pusher", daemon=True)
     pusher.start()

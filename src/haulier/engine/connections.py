@@ -5,9 +5,8 @@ The placement of a bucket is found by the same rules as at creation, and the rol
 that use the store.
 """
 
-import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from haulier.core.errors import JobFailure
 from haulier.core.placement import Resolver, Store
@@ -34,10 +33,12 @@ class StoreLane:
 class Connections:
     """Finds lanes; safe from any thread."""
 
-    def __init__(self, stores: Sequence[Store], gates: Gates, clock: Clock) -> None:
+    def __init__(self, stores: Sequence[Store], gates: Gates, clock: Clock, random: Callable[[], float]) -> None:
+        """`random` as for `S3ObjectStore`."""
         self._resolver = Resolver(stores)
         self._gates = gates
         self._clock = clock
+        self._random = random
         self._lock = threading.Lock()
         self._lanes: dict[tuple[str, str, str, str], StoreLane] = {}
         self._credentials: dict[tuple[str, str, str, str], object] = {}
@@ -78,7 +79,7 @@ class Connections:
                 lane.replace_credentials(credentials)
             if lane is None:
                 throttle = Throttle(self._clock, store.in_flight_max, gate=self._gates.of(store.name))
-                objects = S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=random.random)
+                objects = S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=self._random)
                 lane = StoreLane(objects, throttle)
                 self._lanes[key] = lane
                 self._credentials[key] = credentials

@@ -5,10 +5,9 @@ units that read or write whole files (preparing, reporting, loading a chunk). Wh
 `control`, `renew` and `collect` from any other thread.
 """
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +44,7 @@ from haulier.engine.frames import (
 from haulier.engine.preparer import prepare
 from haulier.engine.prober import run_probe
 from haulier.engine.settlerun import SettleRun
+from haulier.engine.threads import Threads
 from haulier.objectstore.gate import Gates
 from haulier.spool import files
 
@@ -78,8 +78,19 @@ class _Overdue(Exception):
 class Runner:
     """Runs units and tells what became of them."""
 
-    def __init__(self, configure: Configure, *, clock: Clock, driver: Driver, spool: Spool, fenced: Callable[[], None]) -> None:
-        """`fenced` is called on the driver's thread when the lease ran out: it must end all requests at once."""
+    def __init__(
+        self,
+        configure: Configure,
+        *,
+        clock: Clock,
+        driver: Driver,
+        spool: Spool,
+        threads: Threads,
+        random: Callable[[], float],
+        fenced: Callable[[], None],
+    ) -> None:
+        """`fenced` is called on the driver's thread when the lease ran out: it must end all requests at once. `random` gives
+        numbers in [0, 1), for the jitter of retries."""
         self.name = configure.runner
         self._clock = clock
         self._driver = driver
@@ -87,10 +98,11 @@ class Runner:
         self._scratch = Path(configure.scratch)
         self._fenced = fenced
         self._gates = Gates(clock)
-        self._connections = Connections(configure.stores, self._gates, clock)
-        self._units = ThreadPoolExecutor(FILE_UNITS_MAX, thread_name_prefix="unit")
+        self._random = random
+        self._connections = Connections(configure.stores, self._gates, clock, random)
+        self._units = threads.pool(FILE_UNITS_MAX, "unit")
         # Not the same threads: a manifest or report that waits for its store must not keep chunks of others from starting.
-        self._loaders = ThreadPoolExecutor(2, thread_name_prefix="loader")
+        self._loaders = threads.pool(2, "loader")
         self._dropped: set[str] = set()
         self._runs: list[ChunkRun] = []
         self._loading = 0
@@ -98,8 +110,8 @@ class Runner:
         self._first_job = 0
         self._renewed = clock.monotonic()
         self._shutdown_at: float | None = None
-        self._mailbox = Mailbox()
-        self._writer = Writer(spool, self._mailbox.put)
+        self._mailbox = Mailbox(threads)
+        self._writer = Writer(spool, self._mailbox.put, threads)
         self._serial = 0
         self._told_at = float("-inf")
         self._horizons: dict[tuple[str, int], ChunkRun] = {}
@@ -119,7 +131,7 @@ class Runner:
 
     def configure(self, frame: Configure) -> None:
         """Other stores from the next unit on."""
-        self._connections = Connections(frame.stores, self._gates, self._clock)
+        self._connections = Connections(frame.stores, self._gates, self._clock, self._random)
 
     def control(self, frame: Control) -> None:
         """Give chunks back, or all of them and end. Files that are read or written for these jobs are dropped."""
@@ -331,8 +343,8 @@ def _rows(table: files.Table) -> Rows:
 class Mailbox:
     """Numbered events, kept until acknowledged, handed to the carrier once."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Condition()
+    def __init__(self, threads: Threads) -> None:
+        self._lock = threads.condition()
         self._kept: deque[tuple[int, Event]] = deque()
         self._next = 1
         self._collected = 0
@@ -377,11 +389,11 @@ class Writer:
     """Writes outcome files in order on one thread (`chunkrun.OutcomeWriter`). A full disk is waited out: outcomes stay in
     memory, and as no horizon moves, no further row starts."""
 
-    def __init__(self, spool: Spool, put: Callable[[Event], None]) -> None:
+    def __init__(self, spool: Spool, put: Callable[[Event], None], threads: Threads) -> None:
         self._spool = spool
         self._put = put
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
-        self._closing = threading.Event()
+        self._thread = threads.pool(1, "writer")
+        self._closing = threads.event()
 
     def segment(self, unit: RunChunk, sequence: int, outcomes: Outcomes, horizon: int) -> None:
         """Write a segment, then its event."""

@@ -68,8 +68,15 @@ class Writer:
     """
 
     def __init__(
-        self, engine: Engine, *, is_fatal: Callable[[BaseException], bool], at_close: Callable[[Connection], None]
+        self,
+        engine: Engine,
+        *,
+        is_fatal: Callable[[BaseException], bool],
+        at_close: Callable[[Connection], None],
+        threaded: bool = True,
     ) -> None:
+        """`threaded=False`: there is no thread, each piece of work is a transaction of its own on the thread that brings it, and
+        only one thread may (the simulation has no other)."""
         self._engine = engine
         self._is_fatal = is_fatal
         self._at_close = at_close
@@ -77,8 +84,10 @@ class Writer:
         self._queue: queue.SimpleQueue[_Piece[Any] | None] = queue.SimpleQueue()
         self._closing = False
         self._gate = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="haulier-writer", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if threaded:
+            self._thread = threading.Thread(target=self._run, name="haulier-writer", daemon=True)
+            self._thread.start()
 
     def submit(self, work: Callable[[Connection], T], *, after: Callable[[T], None] | None = None) -> Future[T]:
         """Queue the work. Raises Unavailable after `close`. `after` is called with its result on the writer's thread once it is
@@ -88,6 +97,8 @@ class Writer:
             if self._closing:
                 raise Unavailable("The job store is closed.")
             self._queue.put(piece)
+        if self._thread is None:
+            self._write_waiting()
         return piece.future
 
     def run(self, work: Callable[[Connection], T], *, after: Callable[[T], None] | None = None) -> T:
@@ -101,22 +112,28 @@ class Writer:
             if not self._closing:
                 self._closing = True
                 self._queue.put(None)
-        self._thread.join()
+                if self._thread is None:
+                    self._run()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            pieces, last = self._waiting()
-            pieces = [piece for piece in pieces if piece.future.set_running_or_notify_cancel()]
-            if pieces:
-                self._write(pieces)
-            if last:
-                break
+        while not self._write_waiting():
+            pass
         if self._connection is not None:
             try:
                 self._at_close(self._connection)
             except Exception as error:  # noqa: BLE001 - everything is durable already; the next start does what was left
                 _log.warning("job store closed without its last checkpoint", error=str(error))
             self._drop_connection()
+
+    def _write_waiting(self) -> bool:
+        """Wait for work and do it; whether it was the last."""
+        pieces, last = self._waiting()
+        pieces = [piece for piece in pieces if piece.future.set_running_or_notify_cancel()]
+        if pieces:
+            self._write(pieces)
+        return last
 
     def _waiting(self) -> tuple[list[_Piece[Any]], bool]:
         pieces: list[_Piece[Any]] = []

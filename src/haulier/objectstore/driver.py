@@ -10,7 +10,7 @@ import os
 import select
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Final, Protocol, TypeVar
 
@@ -37,8 +37,53 @@ class Fiber:
         self.gathering: _Gathering | None = None
 
 
+class Poller(Protocol):
+    """How the loop waits: for sockets in production, for its turn in the simulation."""
+
+    def poll(self, seconds: float) -> Sequence[tuple[int, int]]:
+        """Wait so long for an event of a socket or a `wake`; the sockets' events."""
+        ...
+
+    def wake(self) -> None:
+        """Let `poll` return, now or as soon as it is called. From any thread."""
+        ...
+
+    def close(self) -> None:
+        """Nobody polls or wakes any more."""
+        ...
+
+
+class EpollPoller:
+    """Sockets by epoll, other threads by an eventfd."""
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        """The transport registers its sockets here."""
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.epoll.register(self._wake, select.EPOLLIN)
+
+    def poll(self, seconds: float) -> Sequence[tuple[int, int]]:
+        """See `Poller`."""
+        found = self.epoll.poll(seconds)
+        for number, (descriptor, _) in enumerate(found):
+            if descriptor == self._wake:
+                os.eventfd_read(descriptor)
+                del found[number]
+                break
+        return found
+
+    def wake(self) -> None:
+        """See `Poller`."""
+        os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """See `Poller`."""
+        self.epoll.close()
+        os.close(self._wake)
+
+
 class Transport(Protocol):
-    """Carries requests. It registers its sockets with the driver's epoll and is told of their events."""
+    """Carries requests. The poller waits for its sockets, and it is told of their events."""
 
     def begin(self, request: Request, fiber: Fiber) -> None:
         """Take the request; it may wait until `flush`."""
@@ -78,7 +123,7 @@ class _Gathering:
         self.error: BaseException | None = None
         self.left = len(self.coroutines)
         self.next = 0
-        self.children: set[Fiber] = set()
+        self.children: dict[Fiber, None] = {}
 
     def start_one(self) -> None:
         position = self.next
@@ -87,7 +132,7 @@ class _Gathering:
         self.next += 1
 
         def done(result: Any, error: BaseException | None) -> None:
-            self.children.discard(child)
+            self.children.pop(child, None)
             self.results[position] = result
             if error is not None and self.error is None:
                 self.error = error
@@ -99,7 +144,7 @@ class _Gathering:
                 self.driver.later(0, self.start_one)
 
         child = Fiber(self.coroutines[position], done, top=False)
-        self.children.add(child)
+        self.children[child] = None
         self.driver.resume(child, None)
 
     def wind_down(self) -> None:
@@ -121,27 +166,29 @@ class EffectDriver:
 
     def __init__(
         self,
-        transport: Callable[[select.epoll], Transport],
+        transport: Transport,
+        poller: Poller,
         *,
         clock: Clock,
         on_answer: Callable[[Request, Answer], None] | None = None,
+        future: Callable[[], Future[Any]] = Future,
     ) -> None:
-        """`on_answer` sees every answer before the coroutine that asked does."""
-        self._epoll = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._wake, select.EPOLLIN)
-        self._transport = transport(self._epoll)
-        self._begin = self._transport.begin
+        """`on_answer` sees every answer before the coroutine that asked does. `future` makes what `submit` returns: whoever waits
+        for it waits on a thread of its own."""
+        self._poller = poller
+        self._transport = transport
+        self._begin = transport.begin
         self._clock = clock
         self._on_answer = on_answer
+        self._future = future
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
         self._calls: deque[Callable[[], object]] = deque()
         self._lock = threading.Lock()
         self._closed = False
         self._stopping = False
-        self._gatherings: set[_Gathering] = set()
-        self._futures: set[Future[Any]] = set()
+        self._gatherings: dict[_Gathering, None] = {}
+        self._futures: dict[Future[Any], None] = {}
         self.running = 0
 
     # -- the driver's own thread
@@ -213,7 +260,7 @@ class EffectDriver:
                 self.later(0, lambda: self.resume(fiber, []))
                 return
             gathering = fiber.gathering = _Gathering(self, fiber, effect)
-            self._gatherings.add(gathering)
+            self._gatherings[gathering] = None
             for _ in range(max(1, min(effect.width, gathering.left))):
                 gathering.start_one()
         elif isinstance(effect, Request):
@@ -228,7 +275,7 @@ class EffectDriver:
 
     def gathered(self, gathering: _Gathering) -> None:
         """All children have ended."""
-        self._gatherings.discard(gathering)
+        self._gatherings.pop(gathering, None)
         gathering.parent.gathering = None
         self.later(0, lambda: self.resume(gathering.parent, gathering.results, gathering.error))
 
@@ -239,14 +286,14 @@ class EffectDriver:
         with self._lock:
             if not self._closed:
                 self._calls.append(function)
-                os.eventfd_write(self._wake, 1)
+                self._poller.wake()
 
     def submit(self, coroutine: Effect[T]) -> Future[T]:
         """Run it; the future takes result or exception, or is cancelled when the driver ends first."""
-        future: Future[T] = Future()
+        future: Future[T] = self._future()
 
         def done(result: T | None, error: BaseException | None) -> None:
-            self._futures.discard(future)
+            self._futures.pop(future, None)
             try:
                 if error is not None:
                     future.set_exception(error)
@@ -260,9 +307,9 @@ class EffectDriver:
                 coroutine.close()
                 future.cancel()
                 return future
-            self._futures.add(future)
+            self._futures[future] = None
             self._calls.append(lambda: self.start(coroutine, done))
-            os.eventfd_write(self._wake, 1)
+            self._poller.wake()
         return future
 
     def stop(self) -> None:
@@ -270,7 +317,7 @@ class EffectDriver:
         with self._lock:
             self._stopping = True
             if not self._closed:
-                os.eventfd_write(self._wake, 1)
+                self._poller.wake()
 
     # -- the loop
 
@@ -290,11 +337,8 @@ class EffectDriver:
         if self._timers:
             wait = min(wait, max(0.0, self._timers[0][0] - now))
         ready = transport.ready
-        for descriptor, mask in self._epoll.poll(wait):
-            if descriptor == self._wake:
-                os.eventfd_read(descriptor)
-            else:
-                ready(descriptor, mask)
+        for descriptor, mask in self._poller.poll(wait):
+            ready(descriptor, mask)
         on_answer = self._on_answer
         for fiber, request, answer in transport.finished():
             if on_answer is not None:
@@ -318,8 +362,7 @@ class EffectDriver:
         with self._lock:
             self._closed = True
         self._transport.close()
-        self._epoll.close()
-        os.close(self._wake)
+        self._poller.close()
         for gathering in self._gatherings:
             for coroutine in gathering.coroutines[gathering.next :]:
                 coroutine.close()

@@ -21,7 +21,7 @@ import pycurl
 
 from haulier.core.effects import Answer, FileBody, Request
 from haulier.core.ports import Clock
-from haulier.objectstore.driver import IDLE_SECONDS, EffectDriver, Fiber
+from haulier.objectstore.driver import IDLE_SECONDS, EffectDriver, EpollPoller, Fiber
 
 CONNECT_SECONDS: Final = 5.0
 CONNECTION_SECONDS_MAX: Final = 290
@@ -363,4 +363,5 @@ class CurlDriver(EffectDriver):
     def __init__(
         self, *, clock: Clock, in_flight_max: int = 1024, on_answer: Callable[[Request, Answer], None] | None = None
     ) -> None:
-        super().__init__(lambda epoll: CurlTransport(epoll, clock, in_flight_max), clock=clock, on_answer=on_answer)
+        poller = EpollPoller()
+        super().__init__(CurlTransport(poller.epoll, clock, in_flight_max), poller, clock=clock, on_answer=on_answer)
