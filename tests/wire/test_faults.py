@@ -8,13 +8,16 @@ import msgspec
 import pytest
 
 from haulier.core.accounts import Credentials
+from haulier.core.acl import Acl, Grant
 from haulier.core.clock import SystemClock
 from haulier.core.placement import Store
 from haulier.core.task import Outcome, Task
+from haulier.objectstore.memory import OWNER
 from haulier.objectstore.s3 import S3ObjectStore
 from haulier.objectstore.throttle import Throttle
 from haulier.objectstore.transport import CurlDriver
 from haulier.operations import Copy, Delete, PutTagging
+from haulier.operations.copy import NewMetadata
 from haulier.testing import faulty_s3
 from haulier.testing.faulty_s3 import Fault, FaultyS3
 from haulier.testing.suites.driver import Running
@@ -105,6 +108,34 @@ def test_a_copy_in_place_whose_answer_is_lost_is_not_repeated(server: FaultyS3, 
     assert finish(running, operation, [task], store) == [Outcome(200, None, "Successful")]
     assert server.effects == [("copy", "kept", task.key)]
     assert [seen.method for seen in server.requests] == ["PUT", "HEAD"]
+
+
+@pytest.mark.parametrize("target", ["dst", "src"])
+def test_copies_that_add_to_their_source_end_as_one_addition_each(server: FaultyS3, running: Running, target: str) -> None:
+    tasks = fill(server, running)
+    shared = Acl(OWNER, (Grant("id", OWNER, "FULL_CONTROL"), Grant("id", "neighbour", "READ_ACP")))
+    for held in server.store.buckets["src"].values():
+        headers = {**held[-1].headers, "x-amz-meta-old": "1"}
+        held[-1] = msgspec.structs.replace(held[-1], headers=headers, tags={"old": "1"}, acl=shared)
+    operation = Copy(
+        target_bucket=target,
+        dialect="cos",
+        metadata=NewMetadata(user={"new": "2"}),
+        metadata_mode="add",
+        tags={"new": "2"},
+        tags_mode="add",
+        inherit_acl=True,
+        grants=(Grant("id", "stranger", "READ"),),
+    )
+    kinds = (faulty_s3.SLOW_DOWN, faulty_s3.RESET_BEFORE, faulty_s3.RESET_AFTER, faulty_s3.EMPTY_200, faulty_s3.ERROR_IN_200)
+    server.share(17, dict.fromkeys(kinds, 0.03))
+    assert set(finish(running, operation, tasks, connect(server))) == {Outcome(200, None, "Successful")}
+    for task in tasks:
+        held = server.store.buckets[target][task.key][-1]
+        told = {name: value for name, value in held.headers.items() if name.startswith("x-amz-meta-")}
+        assert (told, held.tags) == ({"x-amz-meta-old": "1", "x-amz-meta-new": "2"}, {"old": "1", "new": "2"})
+        assert set(held.acl.grants) == {*shared.grants, Grant("id", "stranger", "READ")}
+    assert Counter(verb for verb, _, _ in server.effects)["copy"] == COUNT
 
 
 def test_a_batch_of_unknown_fate_keeps_to_the_limit_of_the_store(server: FaultyS3, running: Running) -> None:
