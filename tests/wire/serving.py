@@ -29,8 +29,9 @@ from haulier.core.policy.rights import Rights
 from haulier.core.ports import JobMoved, ListQuery
 from haulier.jobstore import SqlJobStore
 from haulier.service import Service
-from haulier.testing.cosclient import CosClient
+from haulier.testing.cosclient import CosAnswer, CosClient
 from wire.native import NativeClient
+from wire.xmls import read_twice
 
 AWS_ACCOUNT_ID = "123456789012"
 COS_UIN = "100000000001"
@@ -123,6 +124,16 @@ class NullAudit:
         pass
 
 
+class ReadTwice(CosClient):
+    """Has every answer read by two XML parsers."""
+
+    def send(self, *asked: Any, **how: Any) -> CosAnswer:
+        answer = super().send(*asked, **how)
+        if answer.body:
+            read_twice(answer.body)
+        return answer
+
+
 class Serving:
     """What a test needs of the running server."""
 
@@ -187,7 +198,7 @@ class Serving:
         return NativeClient(self.port, name)
 
     def cos(self, name: str = "admin", appid: str = COS_APPID) -> CosClient:
-        return CosClient(self.url, appid, f"AKID{name.upper()}", f"secret-of-{name}")
+        return ReadTwice(self.url, appid, f"AKID{name.upper()}", f"secret-of-{name}")
 
     @cached_property
     def _admin(self) -> Any:
