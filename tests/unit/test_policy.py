@@ -9,10 +9,11 @@ from haulier import operations
 from haulier.api.s3control.elements import ELEMENTS
 from haulier.core.calls import ACTIONS, Call
 from haulier.core.errors import PolicyError
+from haulier.core.job import OperationSpec
 from haulier.core.policy import BUILT_IN, Effect, Policies, Policy, Question, Statement, parse
 from haulier.core.policy.conditions import Condition
 from haulier.core.policy.patterns import matches, resource_matches
-from haulier.core.policy.words import CONDITION_KEYS, OPERATION_NAMES, OPERATIONS
+from haulier.core.policy.words import CONDITION_KEYS, OPERATION_NAMES, OPERATIONS, operation_name
 
 JOB = ("arn:aws:s3:us-east-1:123456789012:job/7f1d", "qcs::cos:us-east-1:uid/1250000000:job/7f1d")
 ROLE = ("arn:aws:iam::123456789012:role/batch", "qcs::cam::uin/100000000001:roleName/batch")
@@ -172,11 +173,12 @@ def test_what_is_admitted_depends_on_neither_job_nor_context() -> None:
 
 
 def test_every_operation_has_a_name_for_policies() -> None:
-    assert set(OPERATION_NAMES) == {operation.name for operation in operations.ALL}
+    assert {operation.name for operation in operations.ALL} <= set(OPERATION_NAMES)
+    assert {element.operation for element in ELEMENTS} == set(OPERATION_NAMES)
+    assert {element.name for element in ELEMENTS} == OPERATIONS
     for element in ELEMENTS:
-        assert element.name in OPERATIONS
-    for operation, name in OPERATION_NAMES.items():
-        assert name in {element.name for element in ELEMENTS if element.operation == operation}
+        parameters = {"mode": "add"} if element.name == "S3MergeObjectTagging" else {}
+        assert operation_name(OperationSpec(name=element.operation, parameters=parameters)) == element.name
 
 
 def test_every_action_has_one_of_the_known_services() -> None:

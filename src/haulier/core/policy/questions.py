@@ -7,11 +7,11 @@ import msgspec
 from haulier.core import arns
 from haulier.core.accounts import Account, Caller
 from haulier.core.calls import Call, Target
-from haulier.core.job import Job
+from haulier.core.job import Job, OperationSpec
 from haulier.core.lifecycle import JobStatus
 from haulier.core.policy.conditions import Value
 from haulier.core.policy.document import EVERYTHING, Question
-from haulier.core.policy.words import OPERATION_NAMES
+from haulier.core.policy.words import operation_name
 
 BATCH_SERVICE = "batchoperations.s3.amazonaws.com"
 
@@ -20,14 +20,13 @@ class Requested(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks for that conditions can ask about; None where it says nothing of the kind."""
 
     priority: int | None = None
-    operation: str | None = None
-    """A name of `OperationSpec`."""
+    operation: OperationSpec | None = None
     tags: Mapping[str, str] | None = None
 
     @classmethod
     def again(cls, job: Job) -> "Requested":
         """What the job's creation asked for: to let it run needs what creating it needs."""
-        return cls(priority=job.priority, operation=job.operation.name, tags=job.tags)
+        return cls(priority=job.priority, operation=job.operation, tags=job.tags)
 
 
 NOTHING_REQUESTED = Requested()
@@ -93,7 +92,7 @@ def _requested(requested: Requested) -> dict[str, Value]:
     if requested.priority is not None:
         found["s3:requestjobpriority"] = requested.priority
     if requested.operation is not None:
-        found["s3:requestjoboperation"] = OPERATION_NAMES.get(requested.operation, requested.operation)
+        found["s3:requestjoboperation"] = operation_name(requested.operation)
     if requested.tags is not None:
         found["aws:tagkeys"] = tuple(requested.tags)
         found.update((f"aws:requesttag/{key}", value) for key, value in requested.tags.items())
@@ -103,7 +102,7 @@ def _requested(requested: Requested) -> dict[str, Value]:
 def _existing(job: Job) -> dict[str, Value]:
     found: dict[str, Value] = {
         "s3:existingjobpriority": job.priority,
-        "s3:existingjoboperation": OPERATION_NAMES.get(job.operation.name, job.operation.name),
+        "s3:existingjoboperation": operation_name(job.operation),
         **{f"aws:resourcetag/{key}": value for key, value in job.tags.items()},
     }
     if job.status == JobStatus.SUSPENDED:

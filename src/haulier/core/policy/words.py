@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from haulier.core.job import OperationSpec
+
 
 class Kind(Enum):
     """What a key's value is, and so which operators compare it."""
@@ -34,28 +36,35 @@ class ConditionKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OPERATION_NAMES: Final[Mapping[str, str]] = {
+    "compute_checksum": "S3ComputeObjectChecksum",
     "copy": "S3PutObjectCopy",
-    "put_tagging": "S3PutObjectTagging",
     "delete": "S3DeleteObject",
+    "delete_tagging": "S3DeleteObjectTagging",
+    "invoke_function": "LambdaInvoke",
+    "put_acl": "S3PutObjectAcl",
+    "put_legal_hold": "S3PutObjectLegalHold",
+    "put_retention": "S3PutObjectRetention",
+    "put_tagging": "S3PutObjectTagging",
+    "replicate": "S3ReplicateObject",
+    "restore": "S3InitiateRestoreObject",
+    "undelete": "S3UndeleteObject",
+    "update_encryption": "S3UpdateObjectEncryption",
+    "update_properties": "S3UpdateObjectProperties",
+    "verify": "S3VerifyObject",
 }
-"""Our operations as policies call them, whatever wire they came by: each as the S3 wire does."""
+"""Our operations, also those that this version cannot run: a policy may be written before it can."""
+MERGE_TAGGING: Final = "S3MergeObjectTagging"
 
-OPERATIONS: Final = frozenset(OPERATION_NAMES.values()) | {
-    "LambdaInvoke",
-    "S3ComputeObjectChecksum",
-    "S3DeleteObjectTagging",
-    "S3InitiateRestoreObject",
-    "S3MergeObjectTagging",
-    "S3PutObjectAcl",
-    "S3PutObjectLegalHold",
-    "S3PutObjectRetention",
-    "S3ReplicateObject",
-    "S3UndeleteObject",
-    "S3UpdateObjectEncryption",
-    "S3UpdateObjectProperties",
-    "S3VerifyObject",
-}
-"""Operations by their names on the S3 wire, also those that this version cannot run: a policy may be written before it can."""
+OPERATIONS: Final = frozenset(OPERATION_NAMES.values()) | {MERGE_TAGGING}
+"""Every operation as policies call it, whatever wire a job came by: as the S3 wire does."""
+
+
+def operation_name(operation: OperationSpec) -> str:
+    """What policies call it."""
+    if operation.name == "put_tagging" and operation.parameters.get("mode") == "add":
+        return MERGE_TAGGING
+    return OPERATION_NAMES.get(operation.name, operation.name)
+
 
 _CREATION: Final = "CreateJob, and what needs the same right: confirming and resuming"
 _OF_A_JOB: Final = "calls about one job"
