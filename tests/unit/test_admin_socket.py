@@ -1,17 +1,21 @@
 """Commands over the socket: who is let in, what travels, and what happens to frames that are none."""
 
+import contextlib
 import os
 import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from haulier.admin import Peer, listener
 from haulier.admin.accounts import CreateAccount, ListAccounts
@@ -25,11 +29,12 @@ from haulier.admin.protocol import (
     Refused,
     address,
     ask,
+    decode,
     receive,
     send,
 )
 from haulier.admin.roles import CreateRole, StoreKey
-from haulier.core.errors import CommandRefused, DefinedInSettings, InvalidField, NotDefined
+from haulier.core.errors import CommandRefused, DefinedInSettings, InvalidField, NotDefined, SettingsError
 
 
 class Server:
@@ -186,6 +191,29 @@ def test_commands_are_taken_while_another_one_runs(server: Server, folder: Path)
     go_on.set()
     thread.join(30)
     assert slow == ["slow"]
+
+
+def test_who_connects_and_says_nothing_holds_nobody_up(server: Server, folder: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(listener.CONNECTIONS_MAX):
+            idle = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            with address(folder) as path:
+                idle.connect(path)
+        begun = time.monotonic()
+        server.listener.stop()
+        assert time.monotonic() - begun < 5
+    assert server.came == []
+
+
+def test_a_folder_that_cannot_hold_a_socket_is_a_fault_of_the_settings(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"server\.data_dir: .*admin\.sock cannot be listened on"):
+        Listener(tmp_path / "gone", lambda _command, _peer: None)
+
+
+@given(st.binary(max_size=200))
+def test_no_frame_is_too_strange(frame: bytes) -> None:
+    with pytest.raises(InvalidField):
+        decode(frame)
 
 
 def test_after_the_end_nobody_listens(folder: Path) -> None:

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from haulier.api.auth import RawRequest, bearer
 from haulier.core.accounts import Account, Key, KeyKind, User, hash_of
@@ -49,6 +51,13 @@ def test_what_has_not_the_form_of_a_token_is_refused(value: str) -> None:
     with pytest.raises(AccessRefused, match="not of the form") as refused:
         verify(value)
     assert TOKEN[4:] not in str(refused.value)
+
+
+@given(st.binary(max_size=80), st.binary(max_size=20))
+def test_nothing_else_is_let_in_and_nothing_crashes(value: bytes, query: bytes) -> None:
+    asked = RawRequest("GET", b"/", query, [(b"authorization", b"Bearer " + value)], b"", secure=True, peer="192.0.2.1")
+    with pytest.raises(AccessRefused):
+        bearer.verify(asked, KNOWN.bearer, NOW)
 
 
 def test_two_credentials_are_one_too_many() -> None:

@@ -92,6 +92,12 @@ def test_a_file_of_master_keys_that_cannot_be_read_is_named_and_not_quoted(text:
     assert CANARY[:12] not in str(refused.value)
 
 
+@given(st.text(max_size=60))
+def test_no_text_in_the_place_of_master_keys_is_too_strange(text: str) -> None:
+    with pytest.raises(ValueError, match="line"):
+        MasterKeys.parse(text)
+
+
 def test_remarks_and_blanks_between_master_keys_do_not_matter() -> None:
     assert MasterKeys.parse(f"# since May\r\n\n  2:{CANARY}  \n#1:gone\n").versions == {2}
 

@@ -16,7 +16,7 @@ import structlog
 
 from haulier.admin import Command, Peer
 from haulier.admin.protocol import SOCKET, Answer, FrameTooLong, address, decode, receive, refusal_of, send
-from haulier.core.errors import HaulierError
+from haulier.core.errors import HaulierError, SettingsError
 
 RECEIVE_SECONDS_MAX: Final = 10.0
 STOP_SECONDS_MAX: Final = 1.0
@@ -33,7 +33,10 @@ class Listener:
     """Carries out commands that come over the socket in the data directory. Only root and this process's own user are let in."""
 
     def __init__(self, data_dir: Path, execute: Callable[[Command, Peer], Any]) -> None:
-        """Listens from now on. The data directory's lock is held, so a socket that lies there is nobody's. Raises OSError."""
+        """Listens from now on. The data directory's lock is held, so a socket that lies there is nobody's.
+
+        Raises SettingsError.
+        """
         self._path = data_dir / SOCKET
         self._execute = execute
         self._path.unlink(missing_ok=True)
@@ -43,9 +46,9 @@ class Listener:
                 self._socket.bind(path)
             self._path.chmod(0o600)  # nobody came before: the directory is this user's alone
             self._socket.listen(CONNECTIONS_MAX)
-        except OSError:
+        except OSError as error:
             self._socket.close()
-            raise
+            raise SettingsError("server.data_dir", f"{self._path} cannot be listened on: {error.strerror}") from None
         self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._take_connections, name="haulier-admin", daemon=True)
