@@ -230,15 +230,18 @@ def serve(settings: Settings) -> int:
         parts.start()
         url = settings.server.url_at(sockets[0].getsockname()[1])
         _log.info("serving", url=url, runners=settings.engine.runners, data_dir=str(settings.server.data_dir))
-        _log.info("boto3 and aws-cli reach it without DNS by HTTP_PROXY", recipe=recipe(url))
+        if url.startswith("http://"):  # clients do not verify the certificate of a proxy
+            account_id = next((account.aws_account_id for account in settings.account_list() if account.aws_account_id), "ID")
+            _log.info("boto3 and aws-cli reach it without DNS by HTTP_PROXY", recipe=recipe(url, account_id))
         parts.server.run(sockets)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return 1 if parts.failure is not None or not parts.server.started else 0
 
 
-def recipe(url: str) -> str:
+def recipe(url: str, account_id: str) -> str:
     """How stock boto3 and aws-cli, which put the account id before every host, reach a server on loopback."""
-    return f"HTTP_PROXY={url} aws s3control list-jobs --account-id ID --endpoint-url http://s3control.haulier --region us-east-1"
+    options = f"--account-id {account_id} --endpoint-url http://s3control.haulier --region us-east-1"
+    return f"HTTP_PROXY={url} aws s3control list-jobs {options}"
 
 
 def _tell(settings: Settings) -> None:

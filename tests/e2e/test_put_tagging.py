@@ -29,6 +29,18 @@ def test_a_cos_job_adds_tags_to_those_that_are_there(bench):
     assert (bench.tags("a"), bench.tags("b")) == ({"old": "1", "new": "2"}, {"new": "2"})
 
 
+def test_an_s3_job_merges_tags_by_our_own_element(bench):
+    bench.put(["a", "b"])
+    old = [{"Key": "old", "Value": "1"}, {"Key": "new", "Value": "0"}]
+    bench.s3.put_object_tagging(Bucket=bench.source, Key="a", Tagging={"TagSet": old})
+    etag = bench.manifest([(bench.source, "a"), (bench.source, "b")])
+    job_id = bench.s3_job({"S3MergeObjectTagging": {"TagSet": [{"Key": "new", "Value": "2"}]}}, etag)
+    assert bench.wait(job_id)["Status"] == "Complete"
+    assert (bench.tags("a"), bench.tags("b")) == ({"old": "1", "new": "2"}, {"new": "2"})
+    shown = bench.server.cos_client.describe_job(job_id)
+    assert shown.text("Job/Operation/COSPutObjectTagging/TaggingDirective") == "Add"
+
+
 def test_only_failed_tasks_are_reported_when_asked(bench):
     bench.put(["a", "b"])
     etag = bench.manifest([(bench.source, key) for key in ("a", "b", "missing")])

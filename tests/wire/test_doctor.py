@@ -102,3 +102,11 @@ def test_no_server_is_one_line(doctor: Doctor) -> None:
     assert (code, text) == (Exit.UNREACHABLE, "")
     assert error.startswith(f"haulier: {endpoint}/healthz does not answer as a Haulier server does")
     assert error.count("\n") == 1
+
+
+def test_a_list_of_authorities_that_is_missing_is_one_line(
+    served: Serving, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    code, text, error = doctor(served.url)
+    assert (code, text, error.count("\n")) == (Exit.UNREACHABLE, "", 1)

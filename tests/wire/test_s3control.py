@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from haulier.core.job import Failure
 from haulier.core.lifecycle import JobEvent as E
 from wire.serving import A_JOB, AWS_ACCOUNT_ID, Serving
+from wire.test_bad_requests import send_s3
 
 
 def a_request(**changes: Any) -> dict[str, Any]:
@@ -251,3 +252,17 @@ def test_the_delete_extension_is_told_back_to_who_knows_it(served: Serving) -> N
     operation = {"S3DeleteObject": {"BypassGovernanceRetention": True}}
     job_id = client.create_job(**a_request(Operation=operation))["JobId"]
     assert client.describe_job(JobId=job_id)["Job"]["Operation"] == operation
+
+
+@pytest.mark.parametrize("reason", ["x", "é", "界" * 85, "界" * 85 + "x", "a + b & c/d"])
+def test_a_reason_may_have_256_bytes(served: Serving, reason: str) -> None:
+    client = served.s3()
+    job_id = client.create_job(**a_request())["JobId"]
+    answer = client.update_job_status(JobId=job_id, RequestedJobStatus="Cancelled", StatusUpdateReason=reason)
+    assert answer["StatusUpdateReason"] == reason
+    assert client.describe_job(JobId=job_id)["Job"]["StatusUpdateReason"] == reason
+
+
+def test_parameters_of_other_sdks_are_passed_over(served: Serving) -> None:
+    answer = send_s3(served, "GET", "/v20180820/jobs?maxResults=1&x-id=ListJobs")
+    assert (answer.status, b"<Jobs>" in answer.body) == (200, True)

@@ -9,6 +9,7 @@ import http.client
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -88,8 +89,9 @@ def _print_recipes(client: str, ways: list[Way], place: Place) -> None:
 
 def _server(endpoint: str) -> str:
     """Whether it answers, asked without any proxy. Raises CommandFailed when it does not."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
+        trusted = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))  # as boto3 and the AWS command line do
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted))
         with direct.open(f"{_origin(endpoint)}/healthz", timeout=_SECONDS) as answer:
             ahead = round(parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time())
     except (OSError, urllib.error.URLError, http.client.HTTPException, TypeError, ValueError) as error:
@@ -123,7 +125,7 @@ def _ways(place: Place) -> Iterator[Way]:
     endpoint = _by_name(place.endpoint)
     yield _boto3_as_is(place, endpoint)
     yield _aws(aws, place, "endpoint as it is", endpoint, {})
-    if urlsplit(place.endpoint).scheme == "http":  # to a proxy behind TLS boto3 would not speak the absolute form
+    if urlsplit(place.endpoint).scheme == "http":  # botocore does not verify the certificate of such a proxy
         yield _boto3_by_proxy(place)
         yield _aws(aws, place, "server as HTTP_PROXY", NEUTRAL_ENDPOINT, {"HTTP_PROXY": _origin(place.endpoint)})
     yield _boto3_by_helper(place)
