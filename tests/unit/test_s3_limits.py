@@ -11,7 +11,7 @@ import pytest
 
 from haulier.api.restxml import Model
 from haulier.core.errors import InvalidField
-from s3model import CREATE, SERIALIZER, simplest, text
+from s3model import CREATE, SERIALIZER, SERVICE, simplest, text
 
 MODEL = Model.s3control()
 
@@ -155,3 +155,72 @@ def test_a_limit_of_the_model_holds(case: Case) -> None:
         MODEL.checked("CreateJob", body)
     found, wanted = refused.value.path, path_of(case.where)
     assert found == wanted or (isinstance(case.value, list | dict) and found.startswith(wanted))
+
+
+# -- the other APIs
+
+
+class Asked(NamedTuple):
+    api: str
+    member: str
+    value: str
+    allowed: bool
+
+    def __str__(self) -> str:
+        return f"{self.api} {self.member} {len(self.value.encode())} bytes: {self.value[:12]}"
+
+
+def parameters() -> Iterator[Asked]:
+    """Every limit of a query parameter."""
+    for api in ("ListJobs", "UpdateJobPriority", "UpdateJobStatus"):
+        for name, member in SERVICE.operation_model(api).input_shape.members.items():
+            if member.serialization.get("location") == "querystring" and name != "NextToken":
+                # (A wrong token has one code, whatever is wrong with it.)
+                shape = member.member if member.type_name == "list" else member
+                yield from (Asked(api, name, *tried) for tried in values_of(shape))
+
+
+def values_of(shape: botocore.model.Shape) -> list[tuple[str, bool]]:
+    """Values at the limits of the shape, and whether they are allowed."""
+    least, most = shape.metadata.get("min"), shape.metadata.get("max")
+    if shape.type_name == "integer":
+        wrong = (str(least - 1), str(most + 1), "", "1.0", "१")
+        return [(str(least), True), (str(most), True), *((value, False) for value in wrong)]
+    if shape.enum:
+        return [*((value, True) for value in shape.enum), *((value, False) for value in ("", "界", shape.enum[0].lower()))]
+    return [(text(shape, length) or "", least <= length <= most) for length in (0, 1, most, most + 1)]
+
+
+@pytest.mark.parametrize("asked", list(parameters()), ids=str)
+def test_a_limit_of_a_parameter_holds(asked: Asked) -> None:
+    operation = MODEL.operations[asked.api]
+    member = operation.input_shape.members[asked.member]
+    needed = {"UpdateJobPriority": {"Priority": 1}, "UpdateJobStatus": {"RequestedJobStatus": "Ready"}}.get(asked.api, {})
+
+    def checked() -> None:
+        query = MODEL.parse_query(asked.api, [(member.tag, asked.value)])
+        MODEL.check(asked.api, {**needed, **query})
+
+    if asked.allowed:
+        checked()
+        return
+    with pytest.raises(InvalidField) as refused:
+        checked()
+    assert refused.value.path.partition("[")[0] == member.tag
+
+
+@pytest.mark.parametrize("name", ["Key", "Value"])
+def test_a_tag_of_a_job_has_as_many_characters_as_a_tag_of_an_object(name: str) -> None:
+    put = SERVICE.operation_model("PutJobTagging")
+    shape = put.input_shape.members["Tags"].member.members[name]
+    most = shape.metadata["max"]
+    for length, allowed in ((0, shape.metadata["min"] == 0), (1, True), (most, True), (most + 1, False)):
+        tag = {"Key": "k", "Value": "v", name: "界" * length}
+        sent = {"AccountId": "123456789012", "JobId": "12345", "Tags": [tag]}
+        body = SERIALIZER.serialize_to_request(sent, put)["body"]
+        request = MODEL.parse("PutJobTagging", body)
+        if allowed:
+            MODEL.check("PutJobTagging", request)
+        else:
+            with pytest.raises(InvalidField, match=rf"^Tags\[0\]\.{name}: "):
+                MODEL.check("PutJobTagging", request)
