@@ -5,7 +5,9 @@ from typing import Final
 from wire.badrequests import Row, Table, table
 
 _WIRES: Final = {"s3control": "S3 Batch Operations", "cos": "COS Batch"}
-_SHOWN_MAX: Final = 110
+_APIS: Final = ("", "CreateJob", "PutJobTagging")
+"""Valid requests that need no word of what they ask for."""
+_SHOWN_MAX: Final = 180
 _INTRODUCTION: Final = (
     "What is wrong with a request, what is answered, and what the message names: {} requests, each sent to a real server by the "
     "tests, which also see that nothing is stored or changed. `{{x*257}}` stands for 257 x."
@@ -46,7 +48,7 @@ def _sent(found: Table, row: Row) -> str:
     parts += [_code(f"<{name}/>") for name, content in row.set.items() if not content]
     parts += [f"no {_code(name)}" for name in row.without]
     if row.find:
-        parts.append(f"{_code(row.put)} in place of {_code(row.find)}" if row.put else f"{_code(row.find)} is taken out")
+        parts.append(_found(row.find, row.put))
     if row.append:
         parts.append(f"{_code(row.append)} at the end")
     if row.before:
@@ -60,7 +62,19 @@ def _sent(found: Table, row: Row) -> str:
     parts += [f"for account {_code(row.account)}" if row.account else "for no account"] if row.account is not None else []
     parts += [f"with {_code(f'{name}: {value}')}" for name, value in row.headers.items()]
     parts += ["`compat.extensions` is off"] if not row.extensions else []
-    return ", ".join(parts) or "as it is"
+    what = ", ".join(parts) or "as it is"
+    return what if row.request in _APIS else f"{row.request}: {what}"
+
+
+def _found(old: str, new: str) -> str:
+    """What became of a piece of the request."""
+    if not new:
+        return f"{_code(old)} is taken out"
+    if new.endswith(old):
+        return f"{_code(new.removesuffix(old))} before {_code(old)}"
+    if new.startswith(old):
+        return f"{_code(new.removeprefix(old))} after {_code(old)}"
+    return f"{_code(new)} in place of {_code(old)}"
 
 
 def _code(text: str) -> str:
