@@ -124,7 +124,7 @@ class SetRole(_WithKeys, frozen=True, kw_only=True, tag="role set"):
 
 
 class DeleteRole(Asked, frozen=True, kw_only=True, tag="role delete"):
-    """Delete a role with its keys; jobs that act as it fail at their next chunk."""
+    """Delete a role with its keys; jobs that act as it fail within a minute."""
 
     name: str
     account: str | None = None

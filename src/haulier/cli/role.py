@@ -120,7 +120,7 @@ def set_role(
 
 @app.command
 def delete(name: str, /, *, to: AccountTarget) -> int:
-    """Delete a role with its keys. Jobs that act as it fail at their next chunk.
+    """Delete a role with its keys. Jobs that act as it fail within a minute.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ def _set_disabled(name: str, disabled: bool, to: AccountTarget) -> int:
 
 @app.command
 def delete(name: str, /, *, to: AccountTarget) -> int:
-    """Delete a user with its keys. Its unfinished jobs fail at their next chunk.
+    """Delete a user with its keys. Its unfinished jobs fail within a minute.
 
     Parameters
     ----------
