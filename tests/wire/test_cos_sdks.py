@@ -125,9 +125,11 @@ def node_program() -> str:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(JUDGE / name, INSTALLED / name)
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        made = subprocess.run(command, cwd=INSTALLED, capture_output=True, text=True, timeout=CHILD_SECONDS_MAX)
-        if made.returncode:
-            pytest.skip(f"npm could not install Tencent's Node SDK: {made.stderr.strip()[-300:]}")
+        try:
+            subprocess.run(command, cwd=INSTALLED, capture_output=True, text=True, timeout=CHILD_SECONDS_MAX, check=True)
+        except subprocess.SubprocessError as error:
+            told = (getattr(error, "stderr", None) or str(error)).strip()[-300:]
+            pytest.skip(f"npm could not install Tencent's Node SDK, which was not asked: {told}")
         done.write_bytes(lock)
     return node
 
