@@ -35,7 +35,8 @@ _MORE: Final = """\
 * `UpdateJobStatus` takes `requestedJobStatus=Paused` for a job that is Ready or Active, and `Ready` lets a job go on that its
   user has paused.
 * `Report.Format` knows `Report_Parquet_V1`{parquet}.
-* `DescribeJob` answers `ProgressSummary.FailuresByCode`: {failures}"""
+* `DescribeJob` answers `ProgressSummary.FailuresByCode`: {failures}
+* `DescribeJob` answers `Placements` (`Bucket`, `Store`): {placements}"""
 
 
 def page() -> str:
@@ -57,8 +58,13 @@ def page() -> str:
     parts.append(_table(_rows(overlay, options, "Options", missing)))
     failures = overlay["JobProgressSummary"]["members"]["FailuresByCode"]["documentation"]
     parquet = " (not yet)" if "Report.Format" in missing else ""
-    parts.append(_MORE.format(parquet=parquet, failures=failures[0].lower() + failures[1:]))
+    placements = overlay["JobDescriptor"]["members"]["Placements"]["documentation"]
+    parts.append(_MORE.format(parquet=parquet, failures=_in_sentence(failures), placements=_in_sentence(placements)))
     return "\n\n".join(parts) + "\n"
+
+
+def _in_sentence(text: str) -> str:
+    return text[0].lower() + text[1:]
 
 
 Row = tuple[str, str, str]

@@ -74,6 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         content = answer.body.encode()
         self.send_response(answer.status)
         self.send_header("Content-Length", str(len(content)))
+        self.send_header("Connection", "close")  # or the client may send the next request into the closing connection
         self.end_headers()
         self.wfile.write(content)
 

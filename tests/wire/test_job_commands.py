@@ -10,6 +10,9 @@ import pytest
 from haulier.cli import main
 from wire.canned import ACCOUNT, HANG_UP, JOB, Answer, canned_server, described, listed, refused, updated
 
+PLACED = (
+    "<Placements><member><Bucket>lists</Bucket><Store>main</Store></member><member><Bucket>data</Bucket></member></Placements>"
+)
 REPORT = "<Report><Enabled>true</Enabled><Bucket>arn:aws:s3:::out</Bucket><Prefix>reports</Prefix></Report>"
 
 
@@ -87,8 +90,8 @@ def test_a_list_is_a_table_with_aligned_columns(haulier, server):
 
 def test_a_list_follows_the_pages_up_to_its_limit(haulier, server):
     server.answer(listed(listed_job("job-a", "Active"), token="t1"), listed(listed_job("job-b", "Ready"), token="t2"))
-    code, out, _ = haulier("job", "list", "--limit", "2", "--status", "active", "--status", "ready", "-o", "name")
-    assert (code, out) == (0, "job-a\njob-b\n")
+    code, out, err = haulier("job", "list", "--limit", "2", "--status", "active", "--status", "ready", "-o", "name")
+    assert (code, out) == (0, "job-a\njob-b\n"), err
     first, second = server.asked
     assert first.query == {"jobStatuses": ["Active", "Ready"], "maxResults": ["2"]}
     assert second.query == {"jobStatuses": ["Active", "Ready"], "maxResults": ["1"], "nextToken": ["t1"]}
@@ -110,13 +113,16 @@ def test_an_empty_list_is_no_error(haulier, server):
 
 def test_get_shows_the_fields_that_a_job_has(haulier, server):
     operation = "<Operation><S3PutObjectTagging/></Operation>"
-    server.answer(described("Suspended", 5000, more=f"{REPORT}{operation}<SuspendedCause>AWAITING_CONFIRMATION</SuspendedCause>"))
+    server.answer(
+        described("Suspended", 5000, more=f"{REPORT}{operation}<SuspendedCause>AWAITING_CONFIRMATION</SuspendedCause>{PLACED}")
+    )
     code, out, _ = haulier("job", "get", JOB)
     shown = dict(line.split("  ", 1) for line in out.splitlines())
     assert code == 0
     assert shown["Job"].strip() == JOB
     assert {name.strip(): value.strip() for name, value in shown.items()}["Report"] == "arn:aws:s3:::out/reports"
     assert "S3PutObjectTagging" in out
+    assert "lists on main, data on none" in out
     assert "Role" not in out
 
 

@@ -287,6 +287,7 @@ def _fields(job: dict[str, Any]) -> dict[str, str | None]:
         "Manifest": ((job.get("Manifest") or {}).get("Location") or {}).get("ObjectArn"),
         "Report": _report(job),
         "Role": job.get("RoleArn"),
+        "Stores": ", ".join(f"{each['Bucket']} on {each.get('Store', 'none')}" for each in job.get("Placements") or ()) or None,
     }
 
 

@@ -26,6 +26,7 @@ ERRORS: Final = ErrorTable(
         core.TooManyTags: _INVALID_ARGUMENT,
         core.Unavailable: WireError("ServiceUnavailable", 500),  # the batch pages say 500 where the general table says 503
         core.Overloaded: WireError("SlowDown", 503),
+        core.TooManyWaiting: WireError("SlowDown", 503),
         core.AccessRefused: _ACCESS_DENIED,
         core.UnknownAccessKey: WireError("InvalidAccessKeyId", 403),
         core.BadSignature: WireError("SignatureDoesNotMatch", 403),

@@ -25,6 +25,7 @@ ERRORS: Final = ErrorTable(
         core.TooManyTags: WireError("TooManyTagsException", 400),
         core.Unavailable: WireError("ServiceUnavailable", 503),
         core.Overloaded: WireError("SlowDown", 503),
+        core.TooManyWaiting: WireError("SlowDown", 503),
         core.AccessRefused: _ACCESS_DENIED,
         core.UnknownAccessKey: WireError("InvalidAccessKeyId", 403),
         core.BadSignature: WireError("SignatureDoesNotMatch", 403),

@@ -114,6 +114,7 @@ def describe(job: Job, account: Account, now_ms: int, *, extensions: bool = True
             "JobArn": s3_job_arn(account, job.region, job.id),
             "Status": str(job.status),
             **_asked(job, account, extensions=extensions),
+            **(_placements(job) if extensions else {}),
             "Priority": job.priority,
             "ProgressSummary": {
                 **_progress(job),
@@ -160,6 +161,12 @@ def _asked(job: Job, account: Account, *, extensions: bool) -> dict[str, Any]:
             "Report": translation.report(job, account, "s3control"),
         }
     )
+
+
+def _placements(job: Job) -> dict[str, Any]:
+    """Ours: where the job's buckets are, which is fixed before anything is changed there (decisions §1, "Resolution")."""
+    found = [rules.given({"Bucket": placed.bucket, "Store": placed.store or None}) for placed in job.placements]
+    return {"Placements": found} if found else {}
 
 
 def _failures(job: Job) -> dict[str, Any]:
