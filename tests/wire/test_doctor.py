@@ -110,3 +110,15 @@ def test_a_list_of_authorities_that_is_missing_is_one_line(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "missing.pem"))
     code, text, error = doctor(served.url)
     assert (code, text, error.count("\n")) == (Exit.UNREACHABLE, "", 1)
+
+
+def test_without_keys_it_does_not_say_that_any_were_refused(
+    served: Serving, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("HAULIER_ACCESS_KEY", "HAULIER_SECRET_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert main(["doctor", "--endpoint", served.url, "--account-id", AWS_ACCOUNT_ID]) == Exit.DENIED
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "haulier: no keys to sign with: set HAULIER_ACCESS_KEY and HAULIER_SECRET_KEY\n")

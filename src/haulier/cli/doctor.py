@@ -104,8 +104,16 @@ def _server(endpoint: str) -> str:
 
 
 def _keys(place: Place) -> str:
+    """Whose keys will sign. Raises CommandFailed when there are none."""
     found = place.keys.get("aws_access_key_id")
-    return f"access key {found}" if found else "whatever boto3 and the AWS command line find by themselves"
+    if found:
+        return f"access key {found}"
+    import boto3  # noqa: PLC0415  (slow to import, as all of botocore below)
+
+    own = boto3.Session().get_credentials()
+    if own is None:
+        raise CommandFailed(Exit.DENIED, "no keys to sign with: set HAULIER_ACCESS_KEY and HAULIER_SECRET_KEY")
+    return f"access key {own.access_key}, as boto3 finds it"
 
 
 def _address(endpoint: str) -> str:
@@ -160,7 +168,7 @@ def _boto3_by_proxy(place: Place) -> Way:
     )
 
     def made(config: Any) -> Any:
-        from botocore.config import Config  # noqa: PLC0415  (slow to import, as below)
+        from botocore.config import Config  # noqa: PLC0415
 
         return _stock(place, NEUTRAL_ENDPOINT, config.merge(Config(proxies={"http": proxy})))
 
