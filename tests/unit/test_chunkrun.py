@@ -72,7 +72,10 @@ class Paper:
     """Remembers what would be written."""
 
     def __init__(self) -> None:
-        self.segments, self.sealed, self.returned = [], None, None
+        self.segments, self.sealed, self.returned, self.lies = [], None, None, []
+
+    def lied(self, unit, store, seen):
+        self.lies.append((store, seen))
 
     def segment(self, unit, sequence, outcomes, horizon):
         self.segments.append((sequence, list(outcomes.rows), horizon))

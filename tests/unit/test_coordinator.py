@@ -211,6 +211,7 @@ class World:
                     succeeded=chunk.rows - failed,
                     failed=failed,
                     failures={"NoSuchKey": fresh} if fresh else {},
+                    read_back=self._read_back(unit, state),
                 )
             )
             return True
@@ -230,7 +231,14 @@ class World:
         state["sequence"] += 1
         state["fresh"].clear()
         failures = {"NoSuchKey": segment.failed} if segment.failed else {}
-        toy.say(frames.Flushed(attempt=unit.attempt, segment=segment, horizon=unit.chunk.rows, failures=failures))
+        read = self._read_back(unit, state, segment.rows)
+        toy.say(frames.Flushed(attempt=unit.attempt, segment=segment, horizon=unit.chunk.rows, failures=failures, read_back=read))
+
+    def _read_back(self, unit, state, fresh=None):
+        fresh = len(state["fresh"]) if fresh is None else fresh
+        read = {store: min(left - state.get("read", 0), fresh) for store, left in unit.read_back.items()}
+        state["read"] = state.get("read", 0) + sum(read.values())
+        return {store: count for store, count in read.items() if count > 0}
 
     # the spool port, as far as the coordinator uses it
 
@@ -500,6 +508,47 @@ def test_what_was_proven_is_not_tried_again_by_the_next_job(tmp_path):
         stage.jobstore.create(a_job(id=number * 36, token=number), unfinished_max=10)
         stage.settle(until=lambda _, number=number: stage.job(number * 36).status == "Complete", job_id=number * 36)
     assert stage.world.probes == ["main"]
+    stage.jobstore.close()
+
+
+def test_the_first_successes_are_read_back_also_after_a_restart_and_then_no_more(tmp_path):
+    stage = Stage(tmp_path, World(rows=100, chunk_rows=10), stores=[STORE])
+    asked = []
+
+    def check(unit):
+        asked.append(unit.read_back)
+        stage.is_committed(unit)
+
+    stage.world.check = check
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: sum(job.read_back.values()) >= 5)
+    assert asked[0] == {"main": 20}
+    stage.restart()
+    asked.clear()
+    stage.settle(until=lambda _: asked)
+    assert 0 < asked[0]["main"] <= 15
+    stage.settle()
+    assert asked[-1] == {}
+    stage.jobstore.close()
+
+
+def test_a_lie_that_is_found_later_ends_the_job_and_the_next_one_is_tried_anew(tmp_path):
+    stage = Stage(tmp_path, stores=[STORE])
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    stage.settle(until=lambda job: job.executed > 0)
+    toy = next(toy for toy in stage.world.toys.values() if toy.units)
+    unit = toy.units[0][0]
+    lie = frames.Lied(attempt=unit.attempt, job=unit.job, chunk=unit.chunk.index, store="main", seen="the object was gone")
+    stage.world.notices.append(FromRunner(toy.name, frames.Events(first=toy.number, events=(lie,))))
+    toy.number += 1
+    stage.turn()
+    assert stage.job().status == "Failing"
+    job = stage.settle()
+    assert (job.status, job.failure.code) == ("Failed", "StoreCannotPutTagging")
+    assert "store 'main' cannot do put tagging: the object was gone" in job.failure.reason
+    stage.jobstore.create(a_job(id="2" * 36, token="2"), unfinished_max=10)
+    stage.settle(job_id="2" * 36)
+    assert stage.world.probes == ["main", "main"]
     stage.jobstore.close()
 
 

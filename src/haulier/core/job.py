@@ -123,6 +123,8 @@ class Job(msgspec.Struct, kw_only=True):
     failed: int = 0
     failures: dict[str, int] = {}
     """Failed tasks by code, live; codes beyond the first FAILURE_CODES_MAX are counted as `Other`."""
+    read_back: dict[str, int] = {}
+    """Successes that were read back, by store: the first ones of the job are (decisions §4)."""
     reporting_ms: int | None = None
     """The report's date, fixed on entering Completing, Cancelling or Failing so that every repetition gives the same bytes."""
 

@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -75,6 +75,8 @@ class SegmentAdded(msgspec.Struct, frozen=True, tag=True):
     horizon: int
     failures: dict[str, int] = {}
     """Failed tasks of the segment by code."""
+    read_back: dict[str, int] = {}
+    """Successes of the segment that were read back, by store."""
 
 
 class ChunkReleased(msgspec.Struct, frozen=True, tag=True):
@@ -97,6 +99,8 @@ class ChunkSealed(msgspec.Struct, frozen=True, tag=True):
     failed: int
     failures: dict[str, int] = {}
     """Failed tasks by code, without those that segments told already."""
+    read_back: dict[str, int] = {}
+    """Successes that were read back, by store, likewise."""
 
 
 class JobMoved(msgspec.Struct, frozen=True, tag=True):
@@ -445,9 +449,15 @@ class Driver(Protocol):
 class Operation(Protocol):
     """What is done to each object. One of `apply` (tasks one by one) and `apply_batch` (up to `batch_rows`) is used."""
 
-    name: ClassVar[str]
-    batch_rows: ClassVar[int]
-    """1: `apply` is used; more: `apply_batch` with at most so many tasks of one bucket, no (key, version) twice."""
+    @property
+    def name(self) -> str:
+        """As in `OperationSpec`."""
+        ...
+
+    @property
+    def batch_rows(self) -> int:
+        """1: `apply` is used; more: `apply_batch` with at most so many tasks of one bucket, no (key, version) twice."""
+        ...
 
     def apply(self, task: Task, store: ObjectStore) -> Effect[Outcome]:
         """Do it to one object, by the replay rules if the task is in doubt. Raises StoreError for a final refusal."""
@@ -455,6 +465,12 @@ class Operation(Protocol):
 
     def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Effect[Sequence[Outcome]]:
         """Do it to several fresh objects at once; outcomes in the order of the tasks."""
+        ...
+
+    def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> Effect[str | None]:
+        """What the store shows that cannot be after the success it has just answered for the task, which began at `begun_ms` by
+        our clock; None = nothing. What others may have written meanwhile proves nothing. Raises StoreError where it cannot be
+        read."""
         ...
 
     def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:

@@ -18,6 +18,7 @@ from haulier.core.errors import StoreError
 from haulier.core.ports import Clock, Driver, ObjectStore, Operation
 from haulier.core.task import Outcome, Task
 from haulier.engine.frames import RunChunk
+from haulier.engine.readback import ReadingBack
 from haulier.operations.lookon import Untouched
 
 MISSING_VERSION: Final = Outcome(400, "InvalidRequest", "Task failed due to missing VersionId")
@@ -57,7 +58,7 @@ class Rows(msgspec.Struct, frozen=True):
 class Outcomes:
     """Outcomes as columns, in the order in which they came."""
 
-    __slots__ = ("codes", "in_doubt", "messages", "rows", "statuses")
+    __slots__ = ("codes", "in_doubt", "messages", "read_back", "rows", "statuses")
 
     def __init__(self) -> None:
         self.rows: list[int] = []
@@ -65,6 +66,8 @@ class Outcomes:
         self.codes: list[str | None] = []
         self.messages: list[str | None] = []
         self.in_doubt: list[bool] = []
+        self.read_back: dict[str, int] = {}
+        """How many successes were read back, by store; of a flush only."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -95,7 +98,12 @@ class OutcomeWriter(Protocol):
         ...
 
     def seal(self, unit: RunChunk, outcomes: Outcomes, failures: dict[str, int]) -> None:
-        """Merge with the unit's committed segments and write the sealed file; `failures` are those that no segment told."""
+        """Merge with the unit's committed segments and write the sealed file; `failures`, and what was read back, are those that
+        no segment told."""
+        ...
+
+    def lied(self, unit: RunChunk, store: str, seen: str) -> None:
+        """Tell at once that the store does not do what it answers."""
         ...
 
     def give_back(self, unit: RunChunk, horizon: int, *, settled: bool = False) -> None:
@@ -124,6 +132,7 @@ class ChunkRun:
         self._chunk: Chunk = unit.chunk
         self._rows = rows
         self._operation = operation
+        self._reader = operation if isinstance(operation, ReadingBack) else None
         self._lanes = lanes
         self._started: dict[int, object] = {}
         self._driver = driver
@@ -174,7 +183,7 @@ class ChunkRun:
             while position < limit and self._done[position]:
                 position += 1
             self._next = position
-            if position >= limit:
+            if position >= limit or (self._reader is not None and not self._reader.rows_at_once(self._in_flight)):
                 break
             lane = self._lanes[self._rows.buckets[position]]
             if lane.room() <= 0:
@@ -231,7 +240,8 @@ class ChunkRun:
         bucket = self._rows.buckets[position]
         keys, versions, buckets, done, busy = self._rows.keys, self._rows.versions, self._rows.buckets, self._done, self._busy
         positions: list[int] = []
-        while position < limit and len(positions) < self._operation.batch_rows:
+        most = self._operation.batch_rows if self._reader is None else self._reader.rows_at_once(self._in_flight)
+        while position < limit and len(positions) < most:
             if not done[position]:
                 key = keys[position]
                 if buckets[position] != bucket or versions[position] == b"":
@@ -324,6 +334,10 @@ class ChunkRun:
     def _after(self) -> None:
         if self.finished:
             return
+        if self._reader is not None and self._reader.lie is not None and not self._stopping:
+            self._writer.lied(self.unit, *self._reader.lie)
+            self.stop()
+            return
         if self._left == 0:
             self._seal()
         elif self._stopping and self._in_flight == 0:
@@ -344,6 +358,7 @@ class ChunkRun:
 
     def flush(self) -> None:
         """Hand the outcomes since the last flush to the writer, and ask for the next horizon."""
+        self._take_read()
         now = self._clock.monotonic()
         rate = self._started_since_flush / max(now - self._flushed_at, 0.05)
         horizon = next_horizon(self._next - 1, self._in_flight, int(rate / 2), self._chunk.rows)
@@ -368,9 +383,15 @@ class ChunkRun:
         if self._in_flight == 0 and not self.finished:
             self._give_back()
 
+    def _take_read(self) -> None:
+        if self._reader is not None:
+            self._fresh.read_back = self._reader.take_read()
+
     def _seal(self) -> None:
         failures = self._fresh.failures()
+        self._take_read()
         self._all.extend(self._fresh)
+        self._all.read_back = self._fresh.read_back
         self._fresh = Outcomes()
         self.finished = True
         self._writer.seal(self.unit, self._all, failures)

@@ -20,9 +20,10 @@ from haulier.objectstore.throttle import Throttle
 class StoreLane:
     """The store for one bucket under one role, and its throttle (`chunkrun.Lane`)."""
 
-    __slots__ = ("acquired", "released", "replace_credentials", "room", "store")
+    __slots__ = ("acquired", "name", "released", "replace_credentials", "room", "store")
 
-    def __init__(self, store: S3ObjectStore, throttle: Throttle) -> None:
+    def __init__(self, name: str, store: S3ObjectStore, throttle: Throttle) -> None:
+        self.name = name
         self.store: ObjectStore = store
         self.replace_credentials = store.replace_credentials
         self.room = throttle.room
@@ -80,7 +81,7 @@ class Connections:
             if lane is None:
                 throttle = Throttle(self._clock, store.in_flight_max, gate=self._gates.of(store.name))
                 objects = S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=self._random)
-                lane = StoreLane(objects, throttle)
+                lane = StoreLane(store.name, objects, throttle)
                 self._lanes[key] = lane
                 self._credentials[key] = credentials
             return lane

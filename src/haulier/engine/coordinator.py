@@ -257,6 +257,8 @@ class Coordinator:
             self._hand_out.flushed(event)
         elif isinstance(event, frames.Sealed):
             self._hand_out.sealed(event)
+        elif isinstance(event, frames.Lied):
+            self._hand_out.lied(event)
         elif isinstance(event, frames.GivenBack):
             self._hand_out.given_back(event)
         elif isinstance(event, frames.UnitFailed) and self._holds_chunk(event):

@@ -45,6 +45,8 @@ class RunChunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     attempt: Attempt
     job: str
     chunk: Chunk
+    read_back: dict[str, int] = {}
+    """By store: how many successes are still to be read back."""
     segments: tuple[Segment, ...]
     """Committed: their rows are skipped, and merged when the chunk is sealed."""
     doubt_below: int
@@ -162,6 +164,8 @@ class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     horizon: int
     failures: dict[str, int]
     """Failed tasks of the segment by code."""
+    read_back: dict[str, int] = {}
+    """Successes of the segment that were read back, by store."""
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -175,6 +179,18 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     failed: int
     failures: dict[str, int]
     """Failed tasks by code, without those that Flushed told already."""
+    read_back: dict[str, int] = {}
+    """Successes that were read back, by store, likewise."""
+
+
+class Lied(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A store answered success and shows something else; the runner stops the chunk by itself."""
+
+    attempt: Attempt
+    job: str
+    chunk: int
+    store: str
+    seen: str
 
 
 class GivenBack(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -205,7 +221,7 @@ class UnitFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     passing: bool = False
 
 
-Event = ChunkWritten | Prepared | Probed | Flushed | Sealed | GivenBack | Delivered | UnitFailed
+Event = ChunkWritten | Prepared | Probed | Flushed | Sealed | Lied | GivenBack | Delivered | UnitFailed
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -6,7 +6,8 @@ from typing import Final
 import structlog
 
 from haulier.core.chunk import Attempt
-from haulier.core.lifecycle import JobStatus
+from haulier.core.history import EventKind
+from haulier.core.lifecycle import ENDING, JobStatus
 from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, Clock, SegmentAdded
 from haulier.engine import frames
 from haulier.engine.dispatch import Dispatch
@@ -66,7 +67,9 @@ class HandOut:
             brief = self._dispatch.brief(run)
             if brief is None:
                 return
-            self._dispatch.submit(runner, brief, run.hand_out(self._dispatch.next_attempt(), runner))
+            self._dispatch.submit(
+                runner, brief, run.hand_out(self._dispatch.next_attempt(), runner, self._proofs.read_backs(run.job))
+            )
             load[runner] += 1
 
     def _load(self) -> dict[str, int]:
@@ -120,7 +123,9 @@ class HandOut:
         run = self._current(event.segment.job, event.segment.chunk, event.attempt)
         if run is not None:
             run.flushed(event.segment, event.horizon)
-            self._progress.add(SegmentAdded(segment=event.segment, horizon=event.horizon, failures=event.failures))
+            self._progress.add(
+                SegmentAdded(segment=event.segment, horizon=event.horizon, failures=event.failures, read_back=event.read_back)
+            )
 
     def sealed(self, event: frames.Sealed) -> None:
         """Every row of the chunk has its outcome."""
@@ -135,8 +140,17 @@ class HandOut:
             succeeded=event.succeeded,
             failed=event.failed,
             failures=event.failures,
+            read_back=event.read_back,
         )
         self._progress.add(sealed, urgent=run.unsealed == 0 or not run.held)
+
+    def lied(self, event: frames.Lied) -> None:
+        """The store does not do what it answers: the job stops at once."""
+        run = self._current(event.job, event.chunk, event.attempt)
+        if run is not None and JobStatus(run.job.status) not in ENDING and not self._progress.moves(run):
+            self._progress.note(run, EventKind.PROBED, store=event.store, verdict="lying", detail=event.seen)
+            failure = self._proofs.lied(run.job, event.store, event.seen)
+            self._progress.fail(run, failure.code, failure.reason)
 
     def given_back(self, event: frames.GivenBack) -> None:
         """The runner has stopped the chunk."""

@@ -137,8 +137,8 @@ class JobRun:
         chunk = self.chunks[index]
         return RunChunk(attempt=attempt, job=self.job.id, chunk=chunk, segments=segments, doubt_below=chunk.horizon, settle=True)
 
-    def hand_out(self, attempt: Attempt, runner: str) -> RunChunk:
-        """The next available chunk as a unit for the runner."""
+    def hand_out(self, attempt: Attempt, runner: str, read_back: dict[str, int]) -> RunChunk:
+        """The next available chunk as a unit for the runner, which reads back so many successes of each store."""
         index = self._ready.popleft()
         self.held[index] = Held(attempt, runner)
         return RunChunk(
@@ -147,6 +147,7 @@ class JobRun:
             chunk=self.chunks[index],
             segments=tuple(self.segments.get(index, ())),
             doubt_below=self._doubt[index],
+            read_back=read_back,
         )
 
     # -- what runners tell

@@ -9,6 +9,7 @@ from haulier import operations
 from haulier.core.job import Failure, Job
 from haulier.core.placement import Store
 from haulier.core.ports import Clock
+from haulier.engine.readback import FIRST_TASKS, cannot_code
 from haulier.operations.probing import Finding, often_faked
 
 KEPT_MS: Final = 24 * 3_600_000
@@ -70,7 +71,7 @@ class Proofs:
             if finding is None:
                 return Unproven(name)
             if finding.verdict == "lying":
-                return _cannot(job, name, finding.detail)
+                return _refused(job, name, finding)
         return None
 
     def _to_be_proven(self, job: Job) -> Sequence[str]:
@@ -101,7 +102,17 @@ class Proofs:
             return None
         self._servers[store] = finding.server
         self._kept[_key(job, store), finding.server] = self._clock.now_ms(), finding
-        return _cannot(job, store, finding.detail) if finding.verdict == "lying" else None
+        return _refused(job, store, finding) if finding.verdict == "lying" else None
+
+    def read_backs(self, job: Job) -> dict[str, int]:
+        """By store: how many of the job's successes are still to be read back."""
+        left = {store: FIRST_TASKS - job.read_back.get(store, 0) for store in self._to_be_proven(job)}
+        return {store: count for store, count in left.items() if count > 0}
+
+    def lied(self, job: Job, store: str, seen: str) -> Failure:
+        """A task's success was not what the store shows; why the job must end. The next job is tried anew."""
+        self._kept.pop((_key(job, store), self._servers.get(store, "")), None)
+        return _cannot(job, store, f"{seen}, as was found when the first tasks were read back")
 
     def forget(self, job_id: str) -> None:
         """The job has ended."""
@@ -113,10 +124,13 @@ def _key(job: Job, store: str) -> FindingKey:
     return FindingKey(store, "scratch", job.account, job.role, job.operation.name, options)
 
 
+def _refused(job: Job, store: str, finding: Finding) -> Failure:
+    return _cannot(job, store, finding.detail + ("; no further task is run" if job.executed else "; no task was run"))
+
+
 def _cannot(job: Job, store: str, detail: str) -> Failure:
-    name = job.operation.name.replace("_", " ")
-    done = f"it was stopped after {job.executed} tasks" if job.executed else "no task was run"
-    return Failure("StoreCannot" + name.title().replace(" ", ""), f"store {store!r} cannot do {name}: {detail}; {done}")
+    name = job.operation.name
+    return Failure(cannot_code(name), f"store {store!r} cannot do {name.replace('_', ' ')}: {detail}")
 
 
 def _unproven(job: Job, store: str, detail: str) -> Failure:

@@ -19,7 +19,7 @@ from haulier.core.chunk import LEASE_SECONDS, Segment
 from haulier.core.effects import Effect
 from haulier.core.errors import HaulierError, JobFailure, SpoolError, SpoolUnavailable
 from haulier.core.grants import Usage
-from haulier.core.ports import Clock, Driver, Spool, T
+from haulier.core.ports import Clock, Driver, Operation, Spool, T
 from haulier.engine.chunkrun import ChunkRun, Outcomes, Rows
 from haulier.engine.connections import Connections
 from haulier.engine.finisher import write_report
@@ -31,6 +31,7 @@ from haulier.engine.frames import (
     Flushed,
     GivenBack,
     JobBrief,
+    Lied,
     PrepareJob,
     ProbeStore,
     Renew,
@@ -43,6 +44,7 @@ from haulier.engine.frames import (
 )
 from haulier.engine.preparer import prepare
 from haulier.engine.prober import run_probe
+from haulier.engine.readback import ReadingBack
 from haulier.engine.settlerun import SettleRun
 from haulier.engine.threads import Threads
 from haulier.objectstore.gate import Gates
@@ -310,10 +312,13 @@ class Runner:
             for segment in unit.segments
             for row in files.decode_outcomes(self._spool.read(segment.name)).column("row").to_pylist()
         ]
-        operation = operations.load(brief.operation)
+        operation: Operation = operations.load(brief.operation)
         for target in operation.buckets():
             self._connections.place(brief, target, writes=True)
         lanes = {bucket: self._connections.lane(brief, bucket, writes=True) for bucket in set(rows.buckets)}
+        if unit.read_back:
+            stores = {bucket: lane.name for bucket, lane in lanes.items()}
+            operation = ReadingBack(operation, stores, unit.read_back, self._clock)
         kind = SettleRun if unit.settle else ChunkRun
         run = kind(
             unit,
@@ -403,6 +408,10 @@ class Writer:
         """Write the sealed file, then its event."""
         self._thread.submit(self._guarded, unit, lambda: self._seal(unit, outcomes, failures))
 
+    def lied(self, unit: RunChunk, store: str, seen: str) -> None:
+        """The event alone, before all that waits for the disk."""
+        self._put(Lied(attempt=unit.attempt, job=unit.job, chunk=unit.chunk.index, store=store, seen=seen))
+
     def give_back(self, unit: RunChunk, horizon: int, *, settled: bool = False) -> None:
         """The event alone, behind the segments."""
         event = GivenBack(attempt=unit.attempt, job=unit.job, chunk=unit.chunk.index, horizon=horizon, settled=settled)
@@ -446,7 +455,15 @@ class Writer:
             rows=len(outcomes),
             failed=outcomes.failed,
         )
-        self._put(Flushed(attempt=unit.attempt, segment=segment, horizon=horizon, failures=outcomes.failures()))
+        self._put(
+            Flushed(
+                attempt=unit.attempt,
+                segment=segment,
+                horizon=horizon,
+                failures=outcomes.failures(),
+                read_back=outcomes.read_back,
+            )
+        )
 
     def _seal(self, unit: RunChunk, outcomes: Outcomes, failures: dict[str, int]) -> None:
         chunk = unit.chunk
@@ -467,6 +484,7 @@ class Writer:
                 succeeded=chunk.rows - failed,
                 failed=failed,
                 failures=failures,
+                read_back=outcomes.read_back,
             )
         )
 

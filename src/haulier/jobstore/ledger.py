@@ -172,6 +172,7 @@ class Ledger:
         )
         self._count(segment.job, succeeded, segment.failed)
         self._classify(segment.job, entry.failures)
+        self._read_back(segment.job, entry.read_back)
 
     def _release(self, entry: ChunkReleased) -> None:
         chunk = self._unsealed(entry.job, entry.chunk)
@@ -193,6 +194,7 @@ class Ledger:
             del self.segments[segment]
         self._count(entry.job, entry.succeeded - chunk.succeeded, entry.failed - chunk.failed)
         self._classify(entry.job, entry.failures)
+        self._read_back(entry.job, entry.read_back)
         self._put(chunk, sealed_name=entry.name, succeeded=entry.succeeded, failed=entry.failed)
 
     def _move(self, entry: JobMoved) -> None:
@@ -249,6 +251,14 @@ class Ledger:
             known[name] = known.get(name, 0) + count
         self.jobs[job_id] = msgspec.structs.replace(job, failures=known)
         self.moved.add(job_id)
+
+    def _read_back(self, job_id: str, read_back: Mapping[str, int]) -> None:
+        """Add what was read back, by store."""
+        if read_back:
+            job = self.jobs[job_id]
+            known = job.read_back | {store: job.read_back.get(store, 0) + count for store, count in read_back.items()}
+            self.jobs[job_id] = msgspec.structs.replace(job, read_back=known)
+            self.moved.add(job_id)
 
     def _count(self, job_id: str, succeeded: int, failed: int) -> None:
         job = self.jobs[job_id]

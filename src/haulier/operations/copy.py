@@ -328,6 +328,22 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         present = await store.get_tags(self.target_bucket, task.key)
         return dict(present) == (self.tags if self.tags_mode == "replace" else {**present, **self.tags})
 
+    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:  # noqa: ARG002 - the port's signature
+        """There is no copy, or it lacks what the request set."""
+        key = self.target_key(task.key)
+        target = await look(store, self.target_bucket, key)
+        if target is None:
+            return "CopyObject answered success and there was no copy"
+        if task.size is not None and target.size != task.size:
+            return f"CopyObject answered success and the copy had {target.size} bytes, not {task.size}"
+        metadata = None if isinstance(self.metadata, str) or self.metadata_mode == "add" else self.metadata
+        if metadata is not None and not shows(target, metadata_headers(metadata.headers())):
+            return "CopyObject answered success and the copy had other metadata"
+        if isinstance(self.tags, str) or self.tags_mode != "replace":
+            return None
+        tags = await store.get_tags(self.target_bucket, key)
+        return None if dict(tags) == self.tags else "CopyObject answered success and the copy had other tags"
+
     async def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Sequence[Outcome]:
         """Not used: `batch_rows` is 1."""
         return [await self.apply(task, store) for task in tasks]

@@ -97,6 +97,13 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         except StoreError as error:
             return Outcome(error.status, error.code, error.message)
 
+    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:
+        """The object is still there, and was not written since."""
+        head = await look(store, task.bucket, task.key, task.version)
+        if head is None or (task.version is None and changed_since(head, begun_ms, store)):
+            return None
+        return "the delete answered success and the object was still there"
+
     def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:  # noqa: ARG002 - the port's signature
         """The row's own object."""
         return None

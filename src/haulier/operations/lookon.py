@@ -57,6 +57,10 @@ class LookingOn:
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
 
+    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:
+        """Of the operation."""
+        return await self._operation.disproof(task, store, begun_ms)
+
     def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:
         """Of the operation."""
         return self._operation.target(bucket, key)

@@ -8,10 +8,12 @@ import msgspec
 from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectStore
 from haulier.core.task import Outcome, Task
-from haulier.operations.replay import unknown_outcome
+from haulier.operations.replay import changed_since, look, unknown_outcome
 
 TAGS_MAX = 10
 """Of S3 and COS alike."""
+DOCUMENT_BYTES = 512
+"""By so much of its beginning the document of a PutObjectTagging is known."""
 TAGGED = Outcome(200, None, "Successful")
 
 
@@ -65,6 +67,19 @@ class PutTagging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     async def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Sequence[Outcome]:
         """Not used: `batch_rows` is 1."""
         return [await self.apply(task, store) for task in tasks]
+
+    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:
+        """The object is gone, or has become the request's own document, or has other tags."""
+        head = await look(store, task.bucket, task.key, task.version)
+        if head is None:
+            return "PutObjectTagging answered success and the object was gone"
+        if changed_since(head, begun_ms, store) and head.size:
+            part = await store.get_object(task.bucket, task.key, task.version, length=DOCUMENT_BYTES)
+            if b"<Tagging" in part.data:
+                return "PutObjectTagging answered success and the object's content was the list of tags"
+        present = await store.get_tags(task.bucket, task.key, task.version)
+        kept = dict(present) == self.tags if self.mode == "replace" else self.tags.items() <= present.items()
+        return None if kept else "PutObjectTagging answered success and the tags were not there"
 
     def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:  # noqa: ARG002 - the port's signature
         """The row's own object."""

@@ -598,6 +598,18 @@ class JobStoreSuite:
         assert jobstore.get("acme", "job-1").succeeded == 30
         assert [segment.attempt for segment in jobstore.segments("job-1")] == attempts
 
+    def test_what_was_read_back_is_summed_by_store_once(self, jobstore: JobStore, active: Job, epoch: int) -> None:
+        first = msgspec.structs.replace(flushed(0, 1, rows=30), read_back={"main": 12})
+        second = msgspec.structs.replace(flushed(0, 2, rows=30), read_back={"main": 8, "other": 1})
+        for _ in range(2):
+            jobstore.commit(epoch, [first, second])
+        jobstore.commit(epoch, [flushed(0, 3, rows=30)])
+        assert jobstore.get("acme", "job-1").read_back == {"main": 20, "other": 1}
+        sealed = ChunkSealed("job-1", 0, "sealed", succeeded=20_000, failed=0, read_back={"other": 2})
+        for _ in range(2):
+            jobstore.commit(epoch, [sealed])
+        assert jobstore.get("acme", "job-1").read_back == {"main": 20, "other": 3}
+
     def test_segments_come_in_order_of_commit(self, jobstore: JobStore, active: Job, epoch: int) -> None:
         jobstore.commit(epoch, [ChunksOpened("job-1", (1, 2), at_ms=2_000)])
         places = [(2, 5), (0, 3), (2, 1), (1, 1), (0, 1)]
