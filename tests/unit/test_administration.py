@@ -513,7 +513,10 @@ def test_without_the_right_master_key_nothing_starts_and_nothing_is_sealed(
         assert refused.value.path == "server.secrets_key_file"
         assert "garbage" not in str(refused.value)
     assert world.jobstore.accounts.read() == before
-    assert world.directory.signer(told["key"]) is not None  # what is in force stays so
+    world.do(SetUserDisabled(name="bob", disabled=True))
+    assert world.directory.signer(told["key"]) is None  # an emergency does not wait for the file to be found
+    world.do(SetUserDisabled(name="bob", disabled=False))
+    assert world.directory.signer(told["key"]) is not None
     with pytest.raises(SettingsError, match=said):
         world.start()
 
@@ -521,8 +524,11 @@ def test_without_the_right_master_key_nothing_starts_and_nothing_is_sealed(
 def test_what_a_lost_master_key_has_sealed_can_be_deleted_without_a_server(world: World, bob: User) -> None:
     told = world.do(CreateKey(user="bob"))
     world.do(CreateRole(name="r", stores=("main",), keys={"main": StoreKey(access_key="AK", secret_key="s")}))
-    world.key_file.unlink()
+    world.key_file.write_text("garbage")
     assert {row["key"] for row in world.alone(ListKeys(user="bob"))} == {told["key"]}
+    with pytest.raises(SettingsError, match="holds no master keys"):
+        world.alone(CreateKey(user="bob"))
+    world.key_file.unlink()
     with pytest.raises(SettingsError, match="2 sealed secrets"):
         world.alone(CreateKey(user="bob"))
     world.alone(DeleteKey(key=told["key"]))

@@ -1,6 +1,8 @@
 """The data directory: whose it is, who may enter it, what is kept in it."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,26 @@ def test_the_secret_outlives_a_restart_and_is_made_anew_when_it_is_broken(tmp_pa
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_bytes(b"short")
     assert len(datadir.kept_secret(path)) == datadir.SECRET_BYTES
+
+
+def test_a_server_waits_for_a_command_that_holds_the_directory(tmp_path: Path) -> None:
+    held, let_go = threading.Event(), threading.Event()
+
+    def command() -> None:
+        with datadir.locked(tmp_path, "command"):
+            held.set()
+            assert let_go.wait(30)
+
+    def server() -> None:
+        with datadir.locked(tmp_path):
+            pass
+
+    with ThreadPoolExecutor(2) as pool:
+        holds = pool.submit(command)
+        assert held.wait(30)
+        waits = pool.submit(server)
+        with pytest.raises(TimeoutError):
+            waits.result(0.1)
+        let_go.set()
+        holds.result(30)
+        waits.result(30)

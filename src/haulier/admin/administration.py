@@ -17,7 +17,7 @@ from haulier.admin.keys import AddMasterKey
 from haulier.admin.merging import merged
 from haulier.admin.state import Asked, Decided, Defined, State, check_master_key
 from haulier.core.directory import Directory
-from haulier.core.errors import CommandRefused, SecretsError, SettingsError, Unavailable
+from haulier.core.errors import SecretsError, SettingsError, Unavailable
 from haulier.core.policy import Policies
 from haulier.core.ports import Audit, Clock
 from haulier.core.sealing import MasterKeys
@@ -61,6 +61,8 @@ class Administration:
         self._clock = clock
         self._random = random
         self._defined = Defined()
+        self._keys: MasterKeys | None = None
+        """The master keys that were good last."""
         self._turn = threading.Lock()
 
     def load(self, defined: Defined) -> None:
@@ -70,7 +72,10 @@ class Administration:
         is stored: nothing has changed then, and a server must not start.
         """
         with self._turn:
-            self._hold(defined, self._store.read(), tell=True)
+            if self._in_force is not None:
+                stored, keys = self._store.read(), self._key_file.read()
+                _check_master_keys(stored, keys)
+                self._hold(self._in_force, defined, stored, keys, tell=True)
             self._defined = defined
 
     def execute(self, command: Asked, peer: Peer) -> Any:
@@ -92,7 +97,8 @@ class Administration:
                 return decided.answer
             after = self._store.write(decide)
             self._record(command, decided, peer)
-            self._take_over(after)
+            if self._in_force is not None:
+                self._take_over(self._in_force, after)
             return decided.answer
 
     def note_uses(self) -> None:
@@ -128,24 +134,25 @@ class Administration:
         self._audit.record(entry, durable=True)
         _log.info("administration", command=name, uid=peer.uid)
 
-    def _hold(self, defined: Defined, stored: Stored, *, tell: bool = False) -> None:
+    def _take_over(self, in_force: InForce, stored: Stored) -> None:
+        """Let what is stored now be in force, whatever has become of the file of the master keys: a key is disabled at once."""
+        try:
+            keys = self._key_file.read()
+            _check_master_keys(stored, keys)
+        except SettingsError as error:
+            _log.error("the master keys have gone, no server will start; those read before are used still", error=str(error))
+            keys = self._keys
+        self._hold(in_force, self._defined, stored, keys)
+
+    def _hold(self, in_force: InForce, defined: Defined, stored: Stored, keys: MasterKeys | None, *, tell: bool = False) -> None:
         """Let this be in force. Raises SettingsError, and has then changed nothing."""
-        if self._in_force is None:
-            return
-        keys = self._key_file.read()
-        _check_master_keys(stored, keys)
         found = merged(defined, stored, keys)
-        self._in_force.policies.reload({**defined.policies, **found.policies})  # first: a user without a policy may do nothing
-        self._in_force.directory.reload(found.accounts)
+        in_force.policies.reload({**defined.policies, **found.policies})  # first: a user without a policy may do nothing
+        in_force.directory.reload(found.accounts)
+        self._keys = keys
         if tell:
             for problem in found.problems:
                 _log.warning(problem.message, **problem.facts)
-
-    def _take_over(self, stored: Stored) -> None:
-        try:
-            self._hold(self._defined, stored)
-        except SettingsError as error:  # the file of the master keys has gone meanwhile: what was in force stays so
-            raise CommandRefused(f"the change is stored, but not in force before a restart: {error}") from None
 
 
 def _check_master_keys(stored: Stored, keys: MasterKeys | None) -> None:
