@@ -23,6 +23,7 @@ from haulier.api.listening import listen
 from haulier.api.native.watching import Watching
 from haulier.api.server import create_app
 from haulier.audit import AuditLog, Endings
+from haulier.core.accounts import Quotas
 from haulier.core.clock import SystemClock
 from haulier.core.directory import Directory
 from haulier.core.errors import HaulierError
@@ -92,7 +93,7 @@ class _Parts:
         self.failure: BaseException | None = None
         self.engine = LocalEngine(data_dir, stores, settings.engine.runners)
         rights = Rights(self.policies)
-        self.briefs = Briefs(self.directory, settings.store_credentials(), rights, tasks_max=limits.tasks_per_job)
+        self.briefs = Briefs(self.directory, settings.store_credentials(), rights, self._spool, quotas=_quotas(settings))
         self.proofs = Proofs(stores, clock)
         self.grants = Grants(stores, clock)
         self.coordinator = Coordinator(
@@ -112,7 +113,7 @@ class _Parts:
             clock,
             rights=rights,
             secret=datadir.kept_secret(data_dir / "list-tokens.key"),
-            unfinished_jobs_max=limits.jobs_per_account,
+            quotas=_quotas(settings),
             list_days=limits.retention_days,
             extensions=settings.compat.extensions,
         )
@@ -190,15 +191,13 @@ class _Parts:
         stores = settings.store_list()
         self.administration.load(defined(settings))
         self.authenticator.default_region = _default_region(settings)
-        self.briefs.reload(settings.store_credentials(), tasks_max=settings.limits.tasks_per_job)
+        self.briefs.reload(settings.store_credentials(), quotas=_quotas(settings))
         self.proofs.reload(stores)
         self.grants.reload(stores)
         self.engine.reload(stores)
         self.coordinator.limits = _job_limits(settings)
         self._limit_connections(settings)
-        self.service.reload(
-            Resolver(stores), unfinished_jobs_max=settings.limits.jobs_per_account, list_days=settings.limits.retention_days
-        )
+        self.service.reload(Resolver(stores), quotas=_quotas(settings), list_days=settings.limits.retention_days)
         self.settings = settings
         self._sweeper.stop()
         self._sweeper = self._new_sweeper()
@@ -265,6 +264,16 @@ def _changed(before: Settings, after: Settings) -> list[str]:
 
 def _default_region(settings: Settings) -> str:
     return next((store.region for store in settings.store_list()), DEFAULT_REGION)
+
+
+def _quotas(settings: Settings) -> Quotas:
+    """What holds for accounts that have no limits of their own."""
+    return Quotas(
+        requests_per_second=settings.limits.requests_per_second_per_account,
+        unfinished_jobs=settings.limits.jobs_per_account,
+        tasks_per_job=settings.limits.tasks_per_job,
+        spool_bytes=settings.limits.spool_bytes_per_account,
+    )
 
 
 def _job_limits(settings: Settings) -> JobLimits:

@@ -8,6 +8,7 @@ thread, and has changed nothing when it raises.
 import hashlib
 import hmac
 import secrets
+import sys
 import uuid
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from haulier.core import arns
-from haulier.core.accounts import Caller
+from haulier.core.accounts import NO_QUOTAS, Caller, Quotas
 from haulier.core.calls import Call
 from haulier.core.errors import (
     IllegalTransition,
@@ -35,6 +36,7 @@ from haulier.core.placement import Resolver
 from haulier.core.policy.questions import NOTHING_REQUESTED, Requested
 from haulier.core.policy.rights import Rights
 from haulier.core.ports import Clock, JobStore, ListQuery, Written
+from haulier.rates import RequestRates
 
 PAGE_JOBS_MAX: Final = 1000
 COS_LIST_DAYS: Final = 90
@@ -156,9 +158,9 @@ _DISCARD: Final[Legality] = {  # DeleteJob: as a cancel, and never refused
 class Service:
     """The calls. Every one begins with the caller's right to it and ends with what is stored.
 
-    `rights` says what a caller may do. `secret` keys the list tokens: processes that serve one job store share
-    it, a new one makes old tokens invalid; left out, it is new with every start.
-    `unfinished_jobs_max` is per account. `list_days` after its end a job is no longer listed, on the S3 wire and natively.
+    `rights` says what a caller may do. `secret` keys the list tokens: processes that serve one job store share it, and a new one
+    makes old tokens invalid; left out, it is new with every start. `quotas` hold for accounts that have none of their own.
+    `list_days` after its end a job is no longer listed, on the S3 wire and natively.
     """
 
     def __init__(
@@ -169,7 +171,7 @@ class Service:
         *,
         rights: Rights,
         secret: bytes | None = None,
-        unfinished_jobs_max: int = 10_000,
+        quotas: Quotas = NO_QUOTAS,
         list_days: int = 90,
         extensions: bool = True,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -179,25 +181,30 @@ class Service:
         self.clock = clock
         self._rights = rights
         self._tokens = _ListTokens(secret or secrets.token_bytes(32))
-        self._unfinished_jobs_max = unfinished_jobs_max
+        self._quotas = quotas
+        self._rates = RequestRates(clock)
         self._list_days = list_days
         self._new_id = new_id
         self.extensions = extensions
         """Whether requests may use what neither cloud has: Paused, and operations of ours."""
 
-    def reload(self, resolver: Resolver, *, unfinished_jobs_max: int, list_days: int) -> None:
+    def reload(self, resolver: Resolver, *, quotas: Quotas, list_days: int) -> None:
         """Use these from the next call on."""
         self._resolver = resolver
-        self._unfinished_jobs_max = unfinished_jobs_max
+        self._quotas = quotas
         self._list_days = list_days
 
     def admit(self, caller: Caller, call: Call) -> None:
-        """Raises AccessRefused when the caller may do this to no job.
+        """Raises TooManyRequests when the caller's account asks too often, AccessRefused when the caller may do this to no job.
 
         A wire asks first, so that no body is parsed for someone who may not send it. What depends on the job and on what is asked
         of it is decided by the calls below.
         """
+        self._rates.take(caller.account.name, self._quotas_of(caller).requests_per_second)
         self._rights.admit(caller, call)
+
+    def _quotas_of(self, caller: Caller) -> Quotas:
+        return caller.account.quotas.or_else(self._quotas)
 
     def _job(self, caller: Caller, call: Call, job_id: str, requested: Requested = NOTHING_REQUESTED) -> Job:
         """The job, if the caller may do this to it. Raises AccessRefused, JobNotFound.
@@ -227,7 +234,7 @@ class Service:
             return _repeated(caller, earlier, request)
         job = msgspec.structs.replace(job, placements=self._placements(request.buckets))
         try:
-            self._jobstore.create(job, unfinished_max=self._unfinished_jobs_max)
+            self._jobstore.create(job, unfinished_max=self._quotas_of(caller).unfinished_jobs or sys.maxsize)
         except TokenReused:
             earlier = self._jobstore.by_token(caller.account.name, request.token)
             if earlier is None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from haulier.core.accounts import Account, Key, Role, User
+from haulier.core.accounts import Account, Key, Quotas, Role, User
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.directory import Directory
 from haulier.core.errors import Unavailable
@@ -304,7 +304,7 @@ class Stage:
             self.jobstore,
             self.world,
             self.world,
-            Briefs(self.directory, {}, Rights(Policies())),
+            Briefs(self.directory, {}, Rights(Policies()), self.world),
             Proofs(self.stores, self.clock),
             Grants(self.stores, self.clock),
             self.clock,
@@ -572,6 +572,18 @@ def test_a_job_whose_role_was_taken_away_fails_before_any_task(tmp_path):
     job = stage.settle()
     assert (job.status, job.failure.code, stage.world.effects) == ("Failed", "RoleNotAllowed", {})
     stage.jobstore.close()
+
+
+def test_a_brief_holds_the_accounts_own_limits_and_what_is_left_of_its_spool(stage):
+    [account] = accounts()
+    briefs = Briefs(stage.directory, {}, Rights(Policies()), stage.world, quotas=Quotas(tasks_per_job=100, spool_bytes=1_000))
+    stage.world.used = {"acme/": 400}.get
+    preparing, active = a_job(status="Preparing"), a_job(status="Active")
+    assert (briefs.brief(preparing).tasks_max, briefs.brief(preparing).spool_bytes_max) == (100, 600)
+    assert briefs.brief(active).spool_bytes_max is None
+    stage.directory.reload([replace(account, quotas=Quotas(tasks_per_job=7, spool_bytes=300), weight=2.5)])
+    assert (briefs.brief(preparing).tasks_max, briefs.brief(preparing).spool_bytes_max) == (7, 0)
+    assert (briefs.weight("acme"), briefs.weight("nobody")) == (2.5, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 import random
 
+import pytest
+from msgspec.structs import replace
+
 from haulier.engine.scheduler import Candidate, choose, may_run
 from unit.values import a_job
 
@@ -54,3 +57,40 @@ def test_a_running_job_keeps_its_place_when_the_number_of_active_jobs_is_limited
     jobs = [a_job(id="older", status="Ready", created_ms=1), a_job(id="newer", status="Active", created_ms=2)]
     random.Random(1).shuffle(jobs)
     assert may_run(jobs, 1) == {"newer"}
+
+
+@pytest.mark.parametrize("weights", [{"a": 2.0, "b": 1.0}, {"a": 1.0, "b": 0.25, "c": 3.0}, {"a": 1.0, "b": 1.0}])
+def test_places_are_shared_by_the_weights_of_accounts_that_have_work(weights):
+    jobs = {name: a_candidate(name, account=name, weight=weight, available=1_000) for name, weight in weights.items()}
+    for _ in range(120):
+        chosen = choose(jobs.values())
+        jobs[chosen.job] = replace(chosen, running=chosen.running + 1)
+    for name, weight in weights.items():
+        assert jobs[name].running == pytest.approx(120 * weight / sum(weights.values()), abs=1)
+
+
+def test_a_weight_is_of_no_use_to_an_account_without_work_and_no_harm_to_others():
+    heavy = a_candidate("heavy", account="heavy", weight=1_000.0, available=0)
+    light = a_candidate("light", account="light", weight=0.001, running=50)
+    assert choose([heavy, light]).job == "light"
+
+
+def test_active_places_go_to_accounts_by_weight_when_they_are_few():
+    jobs = [a_job(id=f"{account}{n:02}", account=account, status="Ready", created_ms=n) for account in "abc" for n in range(20)]
+    random.Random(2).shuffle(jobs)
+    found = may_run(jobs, 16, {"a": 2.0, "b": 1.0, "c": 1.0}.get)
+    assert sorted(found) == sorted([f"a{n:02}" for n in range(8)] + [f"{account}{n:02}" for account in "bc" for n in range(4)])
+
+
+def test_running_jobs_count_for_their_account_and_keep_their_places():
+    running = [a_job(id=f"a{n}", account="a", status="Active", created_ms=n) for n in range(3)]
+    waiting = [
+        a_job(id=f"{account}-waits-{n}", account=account, status="Ready", created_ms=9) for account in "ab" for n in range(3)
+    ]
+    assert may_run([*running, *waiting], 5) == {"a0", "a1", "a2", "b-waits-0", "b-waits-1"}
+    assert may_run([*running, *waiting], 2) == {"a0", "a1"}
+
+
+def test_all_may_run_while_there_are_places_for_all():
+    jobs = [a_job(id=f"{account}{n}", account=account, status="Ready") for account in "ab" for n in range(5)]
+    assert may_run(jobs, 100) == {job.id for job in jobs}

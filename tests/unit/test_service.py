@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from haulier.core.accounts import Account, Caller, Key, Role, User
+from haulier.core.accounts import Account, Caller, Key, Quotas, Role, User
 from haulier.core.calls import Call
 from haulier.core.errors import (
     AccessRefused,
@@ -17,6 +17,7 @@ from haulier.core.errors import (
     JobNotFound,
     TokenReused,
     TooManyJobs,
+    TooManyRequests,
     TooManyTags,
 )
 from haulier.core.job import Dialect, Job, Manifest, ObjectName, OperationSpec, Placement, Report
@@ -166,11 +167,27 @@ def test_a_repeated_request_that_loses_a_race_gets_the_winners_job(kit: Kit, mon
 
 
 def test_a_used_up_quota_refuses_new_jobs_but_not_repeated_requests(kit: Kit) -> None:
-    service = kit.new_service(unfinished_jobs_max=1)
+    service = kit.new_service(quotas=Quotas(unfinished_jobs=1))
     first = service.create(caller(), a_request())
     with pytest.raises(TooManyJobs):
         service.create(caller(), a_request(token="second"))
     assert service.create(caller(), a_request()).id == first.id
+
+
+def test_an_accounts_own_quotas_go_before_those_of_all(kit: Kit) -> None:
+    own = msgspec.structs.replace(caller(), account=msgspec.structs.replace(ACME, quotas=Quotas(unfinished_jobs=2)))
+    service = kit.new_service(quotas=Quotas(unfinished_jobs=1, requests_per_second=1))
+    service.create(own, a_request())
+    with pytest.raises(TooManyJobs):
+        service.create(caller(), a_request(token="2"))
+    service.create(own, a_request(token="2"))
+    with pytest.raises(TooManyJobs):
+        service.create(own, a_request(token="3"))
+    service.admit(own, Call.LIST)
+    service.admit(own, Call.LIST)
+    with pytest.raises(TooManyRequests, match="may send 1 requests a second"):
+        service.admit(own, Call.LIST)
+    service.admit(STRANGER, Call.LIST)
 
 
 @pytest.mark.parametrize("name", ["other", "viewer"])

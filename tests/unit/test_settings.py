@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from haulier.core.accounts import Credentials
+from haulier.core.accounts import Credentials, Quotas
 from haulier.core.errors import SettingsError
 from haulier.settings import Settings, load
 from haulier.settings.reader import Secret
@@ -504,3 +504,17 @@ def test_a_broken_policy_document_names_user_file_and_place(settings_of, tmp_pat
     assert refused.value.path == f"{USER}.policy"
     assert refused.value.problem.startswith(f"{tmp_path}/team.json: ")
     assert problem.replace("\\", "") in refused.value.problem
+
+
+def test_an_account_has_limits_and_a_weight_of_its_own(settings_of):
+    settings = settings_of(
+        GOOD.replace("[accounts.acme]\n", "[accounts.acme]\nweight = 2.5\n")
+        + "[accounts.acme.limits]\nrequests_per_second = 20\njobs = 5\ntasks_per_job = 1000\nspool_bytes = 1_000_000\n"
+        + "[limits]\nrequests_per_second_per_account = 50.5\nspool_bytes_per_account = 10\n"
+    )
+    [account] = settings.account_list()
+    assert account.weight == 2.5
+    assert account.quotas == Quotas(requests_per_second=20, unfinished_jobs=5, tasks_per_job=1_000, spool_bytes=1_000_000)
+    assert (settings.limits.requests_per_second_per_account, settings.limits.spool_bytes_per_account) == (50.5, 10)
+    [account] = settings_of(GOOD).account_list()
+    assert (account.weight, account.quotas) == (1.0, Quotas())

@@ -157,6 +157,17 @@ def test_a_cos_manifest_whose_arn_is_url_encoded_is_found(room):
     assert [chunk.rows for chunk in room.prepare(brief)] == [1]
 
 
+def test_a_manifest_that_is_too_large_for_the_accounts_spool_fails_the_job(room):
+    rows = "".join(f"photos,{n:06}\n" for n in range(3_000))
+    chunks = room.prepare(a_brief(room, rows))
+    size = sum(len(room.spool.read(chunk.name)) for chunk in chunks)
+    assert len(room.prepare(a_brief(room, rows, spool_bytes_max=size))) == len(chunks)
+    with pytest.raises(JobFailure, match=f"SpoolQuotaExceeded: .* larger than the {size - 1} bytes that account 'acme'"):
+        room.prepare(a_brief(room, rows, spool_bytes_max=size - 1))
+    with pytest.raises(JobFailure, match="SpoolQuotaExceeded"):
+        room.prepare(a_brief(room, rows, spool_bytes_max=0))
+
+
 def test_a_role_that_may_not_touch_a_rows_bucket_fails_the_job(room):
     role = Role(account="acme", name="batch", stores=("main",), buckets=("lists",))
     with pytest.raises(JobFailure, match="'photos'") as caught:

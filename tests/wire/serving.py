@@ -19,7 +19,7 @@ from haulier.api.native.watching import Watching
 from haulier.api.server import create_app
 from haulier.audit import AuditLog
 from haulier.audit.files import files
-from haulier.core.accounts import Account, Key, KeyKind, Role, User, hash_of
+from haulier.core.accounts import Account, Key, KeyKind, Quotas, Role, User, hash_of
 from haulier.core.directory import Directory
 from haulier.core.job import Job
 from haulier.core.lifecycle import JobEvent as E
@@ -74,12 +74,14 @@ class SettableClock:
 
     def __init__(self) -> None:
         self.fixed_ms: int | None = None
+        self.stopped: float | None = None
+        """What `monotonic` says while it does not go on."""
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000 if self.fixed_ms is None else self.fixed_ms
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.monotonic() if self.stopped is None else self.stopped
 
 
 def user(name: str, policy: str = "admin", account: str = "acme") -> User:
@@ -228,7 +230,9 @@ def new_service(folder: Path, clock: SettableClock) -> tuple[Service, SqlJobStor
     """A service over a job store in the folder; to be closed."""
     jobstore = SqlJobStore.open(folder / "haulier.db", clock)
     resolver = Resolver([Store(name="main", endpoint="http://127.0.0.1:1", default=True)])
-    return Service(jobstore, resolver, clock, rights=Rights(Policies()), secret=b"s" * 32, unfinished_jobs_max=1000), jobstore
+    return Service(
+        jobstore, resolver, clock, rights=Rights(Policies()), secret=b"s" * 32, quotas=Quotas(unfinished_jobs=1000)
+    ), jobstore
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -116,6 +116,25 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
         return [("name", self.name)]
 
 
+class Quotas(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account may use at most; None where only the server's own limit holds."""
+
+    requests_per_second: float | None = None
+    unfinished_jobs: int | None = None
+    tasks_per_job: int | None = None
+    spool_bytes: int | None = None
+    """Of staged manifests and outcomes of all its jobs."""
+
+    def or_else(self, defaults: "Quotas") -> "Quotas":
+        """These, and the defaults for what they leave open."""
+        return Quotas(
+            **{name: getattr(defaults if getattr(self, name) is None else self, name) for name in self.__struct_fields__}
+        )
+
+
+NO_QUOTAS: Final = Quotas()
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """A tenant, with the identity it has on each wire."""
 
@@ -123,6 +142,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     aws_account_id: str | None = None
     cos_uin: str | None = None
     cos_appid: str | None = None
+    quotas: Quotas = NO_QUOTAS
+    weight: float = 1.0
+    """Its share of runners, beside other accounts' weights."""
     users: tuple[User, ...] = ()
     roles: tuple[Role, ...] = ()
 

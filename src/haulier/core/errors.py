@@ -164,6 +164,10 @@ class IllegalTransition(RequestError):
         self.event = event
 
 
+class TooManyRequests(RequestError):
+    """The account sends more requests than it may; the same one may succeed in a moment."""
+
+
 class TooManyJobs(RequestError):
     """The account's quota of unfinished jobs is used up."""
 
@@ -226,9 +230,9 @@ class JobFailure(HaulierError):
     """Ends the job Failed. `code` goes to FailureCode (64 bytes at most), the text to FailureReason.
 
     Codes: cos-batch.md §4.5 and decisions §1, §3, §4 (`ManifestNotFound`, `ManifestETagMismatch`, `InvalidManifest`,
-    `ManifestAccessDenied`, `EmptyManifest`, `TooManyObjects`, `FailureThresholdExceeded`, `ReportDeliveryFailed`,
-    `ConfirmationTimeout`, `InternalError`, `UnknownBucket`, `RoleNotAllowed`, `ProtectedObject`, `ManifestConflict`,
-    `StoreUnproven`, `StoreCannot`).
+    `ManifestAccessDenied`, `EmptyManifest`, `TooManyObjects`, `SpoolQuotaExceeded`, `FailureThresholdExceeded`,
+    `ReportDeliveryFailed`, `ConfirmationTimeout`, `InternalError`, `UnknownBucket`, `RoleNotAllowed`, `ProtectedObject`,
+    `ManifestConflict`, `StoreUnproven`, `StoreCannot`).
     """
 
     def __init__(self, code: str, reason: str) -> None:

@@ -272,6 +272,10 @@ class Spool(Protocol):
         """Remove files; a missing one is no error."""
         ...
 
+    def used(self, prefix: str) -> int:
+        """Bytes of all files below a prefix that ends at a `/`."""
+        ...
+
     def shortage(self) -> str | None:
         """Why nothing new should be begun: too little room is left (decisions §3); None when there is enough."""
         ...

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from haulier.core.accounts import Credentials
+from haulier.core.accounts import NO_QUOTAS, Credentials, Quotas
 from haulier.core.directory import Directory
 from haulier.core.job import Job
+from haulier.core.lifecycle import JobStatus
 from haulier.core.policy.rights import Rights
+from haulier.core.ports import Spool
 from haulier.engine.frames import JobBrief
 
 
@@ -18,21 +20,30 @@ class Briefs:
     """Makes briefs from the directory's roles and the stores' own keys."""
 
     def __init__(
-        self, directory: Directory, store_keys: Mapping[str, Credentials], rights: Rights, *, tasks_max: int = 0
+        self,
+        directory: Directory,
+        store_keys: Mapping[str, Credentials],
+        rights: Rights,
+        spool: Spool,
+        *,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
-        """`tasks_max`: tasks per job at most; 0 = no limit."""
+        """`quotas` hold for accounts that have none of their own."""
         self._directory = directory
         self._rights = rights
-        self.reload(store_keys, tasks_max=tasks_max)
+        self._spool = spool
+        self.reload(store_keys, quotas=quotas)
 
-    def reload(self, store_keys: Mapping[str, Credentials], *, tasks_max: int = 0) -> None:
+    def reload(self, store_keys: Mapping[str, Credentials], *, quotas: Quotas = NO_QUOTAS) -> None:
         """Use these from the next brief on."""
         self._store_keys = store_keys
-        self._tasks_max = tasks_max
+        self._quotas = quotas
 
     def brief(self, job: Job) -> JobBrief:
         """Raises JobFailure `RoleNotAllowed` when the account or role is gone, or its creator may not pass it any longer."""
-        role = self._rights.running_role(self._directory.account(job.account), job)
+        account = self._directory.account(job.account)
+        role = self._rights.running_role(account, job)
+        quotas = self._quotas if account is None else account.quotas.or_else(self._quotas)
         access = {name: keys for name in role.stores if (keys := self._keys(role.keys, role.use_store_keys, name)) is not None}
         return JobBrief(
             id=job.id,
@@ -46,10 +57,22 @@ class Briefs:
             access=access,
             status=job.status,
             reporting_ms=job.reporting_ms,
-            tasks_max=self._tasks_max,
+            tasks_max=quotas.tasks_per_job or 0,
+            spool_bytes_max=self._spool_bytes_left(job, quotas.spool_bytes),
             succeeded=job.succeeded,
             failed=job.failed,
         )
+
+    def weight(self, account: str) -> float:
+        """The account's share of the runners, beside the weights of others."""
+        found = self._directory.account(account)
+        return 1.0 if found is None else found.weight
+
+    def _spool_bytes_left(self, job: Job, spool_bytes: int | None) -> int | None:
+        """What the account may still put into the spool; looked up when a manifest is about to be staged, which needs most."""
+        if spool_bytes is None or job.status != JobStatus.PREPARING:
+            return None
+        return max(0, spool_bytes - self._spool.used(f"{job.account}/"))
 
     def _keys(self, own: Mapping[str, Credentials], use_store_keys: bool, store: str) -> Credentials | None:
         return own.get(store) or (self._store_keys.get(store) if use_store_keys else None)

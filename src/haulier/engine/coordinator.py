@@ -172,7 +172,7 @@ class Coordinator:
     def _decide(self) -> None:
         """What each job needs next, and which chunks go out."""
         limits = self.limits
-        allowed = may_run([run.job for run in self._runs.values()], limits.active_max)
+        allowed = may_run([run.job for run in self._runs.values()], limits.active_max, self._dispatch.weight)
         for run in list(self._runs.values()):
             self._life.go_on(run, limits, may_run=run.job.id in allowed)
         if not self._progress.urgent and self._spool.shortage() is None:

@@ -35,6 +35,10 @@ class Dispatch:
             self._progress.fail(run, failure.code, failure.reason)
             return None
 
+    def weight(self, account: str) -> float:
+        """See `Briefs.weight`."""
+        return self._briefs.weight(account)
+
     def submit(self, runner: str, brief: JobBrief, unit: Unit) -> None:
         """The runner takes the unit."""
         self._engine.send(runner, Submit(jobs=(brief,), units=(unit,)))

@@ -34,6 +34,8 @@ class JobBrief(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     reporting_ms: int | None = None
     tasks_max: int = 0
+    spool_bytes_max: int | None = None
+    """What staging its manifest may put into the spool."""
     succeeded: int = 0
     failed: int = 0
 

@@ -102,6 +102,7 @@ class HandOut:
             Candidate(
                 job=run.job.id,
                 account=run.job.account,
+                weight=self._dispatch.weight(run.job.account),
                 priority=run.job.priority,
                 created_ms=run.job.created_ms,
                 running=len(run.held),

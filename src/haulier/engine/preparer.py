@@ -45,13 +45,17 @@ def prepare(
     operation = operations.load(brief.operation)
     guard = _RowGuard(brief, operation, connections)
     folder = f"{brief.account}/{brief.id}"
-    total = 0
+    total = staged = 0
     with TargetCheck(operation, spool, scratch) as check:
         pieces = reader(brief.manifest, brief.dialect).stage(_blocks(brief, connections, wait), tasks_max=brief.tasks_max or None)
         for index, piece in enumerate(pieces):
             guard.check(piece.table, piece.first_row)
             name = f"{folder}/chunks/{index:08d}-{unit.attempt}.arrow"
-            spool.write(name, files.encode_chunk(piece.table))
+            data = files.encode_chunk(piece.table)
+            staged += len(data)
+            if brief.spool_bytes_max is not None and staged > brief.spool_bytes_max:
+                raise JobFailure("SpoolQuotaExceeded", _over_quota(brief.account, brief.spool_bytes_max))
+            spool.write(name, data)
             check.add(piece.table, name, piece.first_row)
             chunk = Chunk(job=brief.id, index=index, first_row=piece.first_row, rows=piece.rows, name=name)
             put(ChunkWritten(attempt=unit.attempt, chunk=chunk))
@@ -59,6 +63,10 @@ def prepare(
         check.finish()
     _try_report_place(brief, connections, wait)
     put(Prepared(attempt=unit.attempt, job=brief.id, total=total, row_stores=guard.row_stores, placements=guard.placements))
+
+
+def _over_quota(account: str, left: int) -> str:
+    return f"the staged manifest is larger than the {left} bytes that account {account!r} may still put into the spool"
 
 
 def _blocks(brief: JobBrief, connections: Connections, wait: Await) -> Iterator[bytes]:

@@ -1,10 +1,11 @@
 """Which job gets the next free place on a runner, and which jobs must wait: pure choices (design §4, decisions §1 "Tenants").
 
-Accounts share the runners; inside an account the highest priority goes first, and jobs of one priority share fairly.
+Accounts share the runners by weight; inside an account the highest priority goes first, and jobs of one priority share fairly.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -17,6 +18,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     job: str
     account: str
+    weight: float = 1.0
+    """The account's."""
     priority: int
     created_ms: int
     running: int
@@ -26,8 +29,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 def choose(candidates: Iterable[Candidate]) -> Candidate | None:
     """The job whose chunk goes out next; None when nothing is available.
 
-    The account with the fewest running chunks, in it the highest priority, then the job with the fewest running chunks, then
-    the older job.
+    The account with the fewest running chunks for its weight, in it the highest priority, then the job with the fewest running
+    chunks, then the older job.
     """
     candidates = list(candidates)
     busy = Counter[str]()
@@ -36,15 +39,17 @@ def choose(candidates: Iterable[Candidate]) -> Candidate | None:
     waiting = [candidate for candidate in candidates if candidate.available > 0]
     if not waiting:
         return None
-    return min(waiting, key=lambda c: (busy[c.account], c.account, -c.priority, c.running, c.created_ms, c.job))
+    return min(waiting, key=lambda c: (busy[c.account] / c.weight, c.account, -c.priority, c.running, c.created_ms, c.job))
 
 
 _WORKING = frozenset({JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED})
+_RUNNING = frozenset({JobStatus.ACTIVE, JobStatus.PAUSING})
 
 
-def may_run(jobs: Sequence[Job], active_max: int) -> frozenset[str]:
+def may_run(jobs: Sequence[Job], active_max: int, weight: Callable[[str], float] = lambda _account: 1.0) -> frozenset[str]:
     """Which jobs may start or go on: per account only those of its highest priority that are neither paused by their user nor
-    finished; over all accounts at most `active_max`, the older first.
+    finished. Over all accounts at most `active_max`: those that run keep their place, and the next is of the account that has
+    the fewest for its weight, its oldest.
 
     AWS and COS: a job of higher priority pauses the lower ones of its account; they go on by themselves.
     """
@@ -53,6 +58,21 @@ def may_run(jobs: Sequence[Job], active_max: int) -> frozenset[str]:
     for job in ready:
         highest[job.account] = max(highest.get(job.account, 0), job.priority)
     first = [job for job in ready if job.priority == highest[job.account]]
-    # Jobs that run already keep their place: a job is not paused because an older one of its rank was confirmed.
-    first.sort(key=lambda job: (job.status not in (JobStatus.ACTIVE, JobStatus.PAUSING), job.created_ms, job.id))
-    return frozenset(job.id for job in first[:active_max])
+    first.sort(key=lambda job: (job.created_ms, job.id))
+    # A job is not paused because another of its rank was confirmed, whoever's it is.
+    running = [job for job in first if job.status in _RUNNING][:active_max]
+    active = Counter(job.account for job in running)
+    waiting: dict[str, deque[Job]] = {}
+    for job in first:
+        if job.status not in _RUNNING:
+            waiting.setdefault(job.account, deque()).append(job)
+    allowed = [job.id for job in running]
+    shares = [(active[account] / weight(account), account) for account in waiting]
+    heapq.heapify(shares)
+    while shares and len(allowed) < active_max:
+        _, account = heapq.heappop(shares)
+        allowed.append(waiting[account].popleft().id)
+        active[account] += 1
+        if waiting[account]:
+            heapq.heappush(shares, (active[account] / weight(account), account))
+    return frozenset(allowed)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from haulier.core.accounts import Account, Credentials, Key, Role, User
+from haulier.core.accounts import Account, Credentials, Key, Quotas, Role, User
 from haulier.core.errors import SettingsError
 from haulier.core.placement import Resolver, Store
 from haulier.core.policy import Policy
@@ -169,6 +169,13 @@ def _account(name: str, table: AccountSettings) -> Account:
         aws_account_id=table.aws_account_id,
         cos_uin=table.cos_uin,
         cos_appid=table.cos_appid,
+        quotas=Quotas(
+            requests_per_second=table.limits.requests_per_second,
+            unfinished_jobs=table.limits.jobs,
+            tasks_per_job=table.limits.tasks_per_job,
+            spool_bytes=table.limits.spool_bytes,
+        ),
+        weight=table.weight,
         users=tuple(
             User(
                 account=name,

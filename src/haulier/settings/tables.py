@@ -134,12 +134,25 @@ class RoleSettings(msgspec.Struct, frozen=True, kw_only=True):
     keys: Mapping[str, RoleKeys] = {}
 
 
+class QuotaSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[accounts.NAME.limits]`: what the account may use at most. What is left out is as in `[limits]`."""
+
+    requests_per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)] | None = None
+    jobs: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """Not terminal."""
+    tasks_per_job: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] | None = None
+    spool_bytes: Annotated[int, Meta(ge=1, le=1 << 60)] | None = None
+
+
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[accounts.NAME]`: a tenant and its identity on each wire."""
 
     aws_account_id: str | None = None
     cos_uin: str | None = None
     cos_appid: str | None = None
+    weight: Annotated[float, Meta(ge=0.001, le=1_000)] = 1.0
+    """Its share of the runners, beside the weights of other accounts that have work."""
+    limits: QuotaSettings
     users: tuple[UserSettings, ...] = ()
     roles: tuple[RoleSettings, ...] = ()
 
@@ -151,6 +164,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs whose tasks run at the same time; the others wait in Ready."""
     jobs_per_account: Annotated[int, Meta(ge=1, le=1_000_000)] = 1_000
     """Jobs of one account that are not terminal."""
+    requests_per_second_per_account: Annotated[float, Meta(ge=0.001, le=1_000_000)] | None = None
+    """Left out: no limit."""
+    spool_bytes_per_account: Annotated[int, Meta(ge=1, le=1 << 60)] | None = None
+    """Of staged manifests and outcomes. Left out: no limit."""
     tasks_per_job: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] = 20_000_000_000
     """AWS's limit for most operations."""
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 8_000

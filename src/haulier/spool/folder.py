@@ -69,6 +69,15 @@ class FolderSpool:
         for folder in sorted(folders, reverse=True):
             self._remove_empty(folder)
 
+    def used(self, prefix: str) -> int:
+        """See `core.ports.Spool`. Files that come or go meanwhile may count or not."""
+        return sum(map(self._size, self.names(prefix)))
+
+    def _size(self, name: str) -> int:
+        with suppress(FileNotFoundError):
+            return self._path(name).stat().st_size
+        return 0
+
     def shortage(self) -> str | None:
         """See `core.ports.Spool`."""
         disk = os.statvfs(self._root if self._root.exists() else self._root.parent)

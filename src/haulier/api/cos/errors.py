@@ -22,6 +22,7 @@ ERRORS: Final = ErrorTable(
         core.JobNotFound: _NO_SUCH_JOB,
         core.TokenReused: _INVALID_REQUEST,
         core.IllegalTransition: _INVALID_REQUEST,
+        core.TooManyRequests: WireError("SlowDown", 503),
         core.TooManyJobs: WireError("TooManyJobs", 500),
         core.TooManyTags: _INVALID_ARGUMENT,
         core.Unavailable: WireError("ServiceUnavailable", 500),  # the batch pages say 500 where the general table says 503

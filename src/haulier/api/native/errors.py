@@ -36,6 +36,7 @@ ERRORS: Final = ErrorTable(
         core.JobNotFound: WireError("JobNotFound", 404),
         core.TokenReused: WireError("IdempotencyKeyReused", 409),
         core.IllegalTransition: WireError("IllegalTransition", 409),
+        core.TooManyRequests: WireError("TooManyRequests", 429),
         core.TooManyJobs: WireError("TooManyJobs", 429),
         core.TooManyTags: WireError("TooManyTags", 400),
         core.TooManyWaiting: WireError("TooManyWaiting", 429),

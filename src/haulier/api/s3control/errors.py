@@ -21,6 +21,7 @@ ERRORS: Final = ErrorTable(
         core.JobNotFound: WireError("NotFoundException", 400),
         core.TokenReused: WireError("IdempotencyException", 400),
         core.IllegalTransition: WireError("JobStatusException", 400),
+        core.TooManyRequests: WireError("TooManyRequestsException", 400),
         core.TooManyJobs: WireError("TooManyRequestsException", 400),
         core.TooManyTags: WireError("TooManyTagsException", 400),
         core.Unavailable: WireError("ServiceUnavailable", 503),
@@ -40,6 +41,7 @@ ERRORS: Final = ErrorTable(
     {
         ("ListJobs", core.InvalidField): _INVALID_REQUEST,  # ListJobs's model has no BadRequestException
         ("ListJobs", core.InvalidRequest): _INVALID_REQUEST,
+        ("ListJobs", core.TooManyRequests): WireError("SlowDown", 503),  # whose model has no TooManyRequestsException
         ("CreateJob", core.TooManyTags): _BAD_REQUEST,  # CreateJob's model has no TooManyTagsException
         ("UpdateJobPriority", core.IllegalTransition): _BAD_REQUEST,  # nor UpdateJobPriority's a JobStatusException
     },

@@ -51,6 +51,11 @@ class SpoolSuite:
         assert list(spool.names("acme/job-1/sealed/")) == ["acme/job-1/sealed/a", "acme/job-1/sealed/b"]
         assert list(spool.names("acme/job-2/")) == []
 
+    def test_what_is_used_is_the_sum_of_the_files_below_a_prefix(self, spool: Spool) -> None:
+        for name, size in (("acme/job-1/chunks/a", 10), ("acme/job-2/sealed/b", 200), ("acme-2/job/c", 4_000), ("acme/empty", 0)):
+            spool.write(name, b"x" * size)
+        assert (spool.used("acme/"), spool.used("acme/job-1/"), spool.used("nobody/")) == (210, 10, 0)
+
     def test_deleted_files_are_gone_and_missing_ones_are_no_error(self, spool: Spool) -> None:
         spool.write(CHUNK, b"x")
         spool.write("acme/job-1/sealed/a", b"y")
