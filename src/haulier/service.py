@@ -437,6 +437,10 @@ class Service:
 
         self._change(caller, call, job_id, change, requested=requested, precondition=precondition)
 
+    def check_sight(self, caller: Caller, job: Job) -> None:
+        """Raises AccessRefused unless the caller may see the job, which came from here or from `watch`. Quick: reads nothing."""
+        self._rights.check(caller, Call.DESCRIBE, self.clock.now_ms(), job=job)
+
     def watch(self, told: Callable[[Sequence[Written]], None]) -> Callable[[], None]:
         """As `JobStore.watch`; for whoever serves callers that may see the jobs they wait for."""
         return self._jobstore.watch(told)

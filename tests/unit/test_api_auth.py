@@ -527,15 +527,15 @@ def test_what_a_key_began_ends_with_it() -> None:
     clock = StoppedClock()
     known = temporary()
     found = Authenticator(known, clock).authenticate_cos(with_token(TOKEN))
-    assert known.holds(found, clock.now_ms())
-    assert not known.holds(found, clock.now_ms() + 60_000)
+    assert known.again(found, clock.now_ms())
+    assert not known.again(found, clock.now_ms() + 60_000)
     assert known.take_uses() == {KEY: clock.now_ms()}
     assert known.take_uses() == {}
     known.reload([account()])  # the same name, but another key
-    assert not known.holds(found, clock.now_ms())
+    assert not known.again(found, clock.now_ms())
     known.reload([])
-    assert not known.holds(found, clock.now_ms())
-    assert not known.holds(msgspec.structs.replace(found, key=None), clock.now_ms())
+    assert not known.again(found, clock.now_ms())
+    assert not known.again(msgspec.structs.replace(found, key=None), clock.now_ms())
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,11 @@ class Message(NamedTuple):
 
 
 class NativeClient:
-    """One user of the API at `url`."""
+    """One user of the API on this machine."""
 
-    def __init__(self, port: int, name: str = "admin") -> None:
+    def __init__(self, port: int, access_key: str, secret_key: str) -> None:
         self.port = port
-        self.credentials = Credentials(f"AKID{name.upper()}", f"secret-of-{name}")
+        self.credentials = Credentials(access_key, secret_key)
 
     def signed(self, method: str, target: str, body: bytes, headers: dict[str, str], host: str) -> dict[str, str]:
         request = AWSRequest(method, f"http://{host}{target}", data=body, headers={**headers, "Host": host})
@@ -97,6 +97,14 @@ class NativeClient:
         answer = self.post("jobs", {**A_JOB, **changes}, headers={"Idempotency-Key": str(uuid.uuid4())})
         assert answer.status == 201, answer.body
         return str(answer.json["id"])
+
+
+@contextlib.contextmanager
+def stream(client: NativeClient, job_id: str, **options: Any) -> Iterator[tuple[http.client.HTTPResponse, Iterator[Message]]]:
+    """A job's progress: the answer and its messages, as they come."""
+    connection, answer = client.begin("GET", f"/api/v1/jobs/{job_id}/progress", **options)
+    with contextlib.closing(connection), answer:
+        yield answer, messages(answer)
 
 
 def messages(answer: http.client.HTTPResponse) -> Iterator[Message]:

@@ -197,7 +197,7 @@ class Serving:
         return [json.loads(line) for path in files(self.folder / "audit") for line in path.read_bytes().splitlines()]
 
     def native(self, name: str = "admin") -> NativeClient:
-        return NativeClient(self.port, name)
+        return NativeClient(self.port, f"AKID{name.upper()}", f"secret-of-{name}")
 
     def cos(self, name: str = "admin", appid: str = COS_APPID) -> CosClient:
         return ReadTwice(self.url, appid, f"AKID{name.upper()}", f"secret-of-{name}")

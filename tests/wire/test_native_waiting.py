@@ -16,7 +16,7 @@ from haulier.core.accounts import User
 from haulier.core.history import EventKind, happening
 from haulier.core.lifecycle import JobEvent as E
 from wire import serving
-from wire.native import Message, NativeClient, messages
+from wire.native import Message, messages, stream
 from wire.serving import WAYS, Serving
 
 
@@ -36,13 +36,6 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 def waiting(served: Serving, job_id: str) -> int:
     return len(served.watching._waiters.get(job_id, ()))
-
-
-@contextlib.contextmanager
-def stream(client: NativeClient, job_id: str, **options: Any) -> Iterator[tuple[http.client.HTTPResponse, Iterator[Message]]]:
-    connection, answer = client.begin("GET", f"/api/v1/jobs/{job_id}/progress", **options)
-    with contextlib.closing(connection), answer:
-        yield answer, messages(answer)
 
 
 def disable(served: Serving, name: str) -> None:
@@ -140,6 +133,22 @@ def test_a_key_that_is_disabled_ends_what_it_began_within_five_seconds(fresh: Se
         answer = asked.result(10)
         assert time.monotonic() - began < 5
     assert (answer.status, answer.json["code"]) == (401, "NotAuthenticated")
+
+
+def test_who_may_see_the_job_no_longer_is_shown_no_more_of_it(fresh: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "KEY_SECONDS", 0.05)
+    job_id = fresh.native().create()
+    with stream(fresh.native("viewer"), job_id) as (_, told):
+        assert [next(told).kind for _ in range(2)] == ["event", "progress"]
+
+        def without_policy(user: User) -> User:
+            return msgspec.structs.replace(user, policy="none") if user.name == "viewer" else user
+
+        fresh.directory.reload(
+            msgspec.structs.replace(account, users=tuple(map(without_policy, account.users))) for account in serving.accounts()
+        )
+        assert list(told) == []
+    assert fresh.native("viewer").get(f"jobs/{job_id}").status == 403
 
 
 # -- streams ---------------------------------------------------------------------------------------------------------------------

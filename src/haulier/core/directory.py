@@ -61,14 +61,17 @@ class Directory:
         """Whose bearer token it is, by its hash: how long the search takes tells nothing about a token."""
         return self._state.by_token.get(token_hash)
 
-    def holds(self, caller: Caller, now_ms: int) -> bool:
-        """Whether the key that the caller came in with would let it in still. Whatever serves one caller for long (a stream, a
-        session) asks this every few seconds, for a key that is disabled ends within 5 s what it began (decisions §2)."""
+    def again(self, caller: Caller, now_ms: int) -> Caller | None:
+        """The caller as the same key would let it in now (its user may have another policy), None = not at all. Whatever serves
+        one caller for long (a stream, a session) asks this every few seconds, for a key that is disabled ends within 5 s what it
+        began (decisions §2)."""
         key = caller.key
         if key is None:
-            return False
+            return None
         found = self.bearer(key.token_hash) if key.kind is KeyKind.BEARER else self.signer(key.id)
-        return found is not None and found.key == key and not key.expired(now_ms)
+        if found is None or found.key != key or key.expired(now_ms):
+            return None
+        return msgspec.structs.replace(caller, account=found.account, user=found.user)
 
     def note_use(self, key_id: str, now_ms: int) -> None:
         """The key let a request in."""

@@ -94,9 +94,10 @@ class Authenticator:
             verified = sigv4.verify(request, self._directory.signer, now)
         return self._caller(request, verified.identity, "native", verified.region or self.default_region)
 
-    def holds(self, caller: Caller) -> bool:
-        """Whether the caller would be let in still: to be asked every few seconds by what serves one caller for long."""
-        return self._directory.holds(caller, self._clock.now_ms())
+    def again(self, caller: Caller) -> Caller | None:
+        """The caller as the same key would let it in now, None = not at all: to be asked every few seconds by what serves one
+        caller for long."""
+        return self._directory.again(caller, self._clock.now_ms())
 
     def _caller(self, request: RawRequest, identity: Identity, dialect: Dialect, region: str) -> Caller:
         self._directory.note_use(identity.key.id, self._clock.now_ms())

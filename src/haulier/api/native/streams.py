@@ -56,9 +56,12 @@ class Streams:
     async def _read(self, read: Callable[[], T]) -> T:
         return await run_sync(read, limiter=self._limiter)
 
-    def _check_key(self, caller: Caller) -> None:
-        if not self._wire.authenticator.holds(caller):
+    def _still(self, caller: Caller) -> Caller:
+        """The caller as it is by now. Raises NotAuthenticated when its key is no longer good."""
+        found = self._wire.authenticator.again(caller)
+        if found is None:
             raise NotAuthenticated("The key that the request came in with is no longer good.")
+        return found
 
     # -- long polls
 
@@ -87,7 +90,7 @@ class Streams:
                     written = await waiter.news(min(KEY_SECONDS, until - monotonic()))
                     if waiter.gone:
                         return None
-                    self._check_key(waiting.caller)
+                    self._still(waiting.caller)
                     looks = written is not None and waiting.wakes(written)
 
     # -- streams
@@ -125,7 +128,8 @@ class Streams:
                 await client.beat()
                 now = monotonic()
                 if now - checked >= KEY_SECONDS:
-                    self._check_key(client.caller)
+                    client.caller = self._still(client.caller)
+                    self._wire.service.check_sight(client.caller, job)
                     checked = now
                 due = [client.beat_due, checked + KEY_SECONDS, *([] if shown else [client.progress_due])]
                 written = await waiter.news(min(due) - now)
@@ -134,7 +138,7 @@ class Streams:
         except JobNotFound:
             await client.tell("end", msgspec.json.encode(EndDocument(status=None)))
         except RequestError:
-            pass  # the key is no longer good, or the store cannot be read: the client comes back and is told
+            pass  # it may see the job no longer, or the store cannot be read: the client comes back and is told
         await client.end()
 
     async def _send_events(self, client: "_Client") -> bool:
