@@ -1,5 +1,8 @@
 """Two accounts, one store: what account acme does can name the other's bucket in any place, and no request ever reaches it."""
 
+import os
+import signal
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -327,3 +330,29 @@ def test_what_no_xml_can_carry_is_no_prefix(bench: Neighbours, character: str) -
     body = f"<CreateJobRequest><Report><Prefix>a{character}b</Prefix></Report></CreateJobRequest>"
     answer = bench.server.cos("POST", "/jobs", body)
     assert (answer.status, answer.text("Code")) == (400, "MalformedXML")
+
+
+# -- a role that is taken away (reliability.md §10, row 16)
+
+
+def test_a_job_at_work_ends_within_a_minute_when_its_creator_may_no_longer_pass_its_role(
+    store: SeaweedFS, tmp_path: Path
+) -> None:
+    stores = store.settings(scratch_bucket=SCRATCH, requests_per_second=20)
+    with HaulierServer(stores, folder=tmp_path / "server", runners=1) as server:
+        bench = Workbench(store, server)
+        keys = [f"k/{number:05}" for number in range(3_000)]
+        etag = bench.manifest([(bench.source, key) for key in keys])
+        job_id = bench.s3_job(S3_TAGGING, etag, Report={"Enabled": False})  # at that rate it would run for minutes
+        server.wait_for(job_id, ("Active",))
+        text = server.config_file.read_text()
+        server.config_file.write_text(text.replace('users = ["admin"]', "users = []"))
+        os.kill(server.pid, signal.SIGHUP)
+        began = time.monotonic()
+        job = bench.wait(job_id, ("Failed",), seconds=60)
+        assert time.monotonic() - began < 60
+        assert job["FailureReasons"][0]["FailureCode"] == "RoleNotAllowed"
+        assert "user 'admin' may no longer pass role 'batch'" in job["FailureReasons"][0]["FailureReason"]
+        assert bench.counts(job)[1] + bench.counts(job)[2] < 3_000
+        with pytest.raises(ClientError, match="AccessDenied"):
+            bench.s3_job(S3_TAGGING, etag)

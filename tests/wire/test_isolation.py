@@ -6,10 +6,13 @@ import uuid
 from typing import Any, NamedTuple
 
 import pytest
+from botocore.exceptions import ClientError
 
 from haulier.api.native.apis import APIS
+from wire.native import A_JOB as NATIVE_JOB
 from wire.native import Answered
-from wire.serving import A_JOB, Serving
+from wire.serving import A_JOB, AWS_ACCOUNT_ID, COS_UIN, Serving
+from wire.test_cos import a_body
 
 STRANGER_ID, STRANGER_APPID = "210987654321", "1250000002"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -113,3 +116,41 @@ def test_one_token_is_one_job_in_each_account(fresh: Serving) -> None:
     theirs = fresh.s3("stranger", STRANGER_ID).create_job(**{**A_JOB, "RoleArn": role}, ClientRequestToken=token)["JobId"]
     assert ours != theirs
     assert [job.id for job in fresh.jobs("other")] == [theirs]
+
+
+# -- roles (reliability.md §10, row 34)
+
+
+COS_ROLE = f"qcs::cam::uin/{COS_UIN}:roleName/batch"
+NOT_PASSED = {
+    "the role is not this user's to pass": ("nobody", AWS_ACCOUNT_ID, COS_UIN, "batch"),
+    "the user may create nothing": ("viewer", AWS_ACCOUNT_ID, COS_UIN, "batch"),
+    "there is no such role": ("admin", AWS_ACCOUNT_ID, COS_UIN, "none"),
+    "the role is another account's": ("admin", STRANGER_ID, "100000000002", "batch"),
+    "the account is no one's": ("admin", "999999999999", "999", "batch"),
+}
+
+
+@pytest.mark.parametrize(("user", "aws_id", "uin", "role"), NOT_PASSED.values(), ids=NOT_PASSED)
+def test_a_role_that_may_not_be_passed_makes_no_job_on_any_wire(
+    served: Serving, user: str, aws_id: str, uin: str, role: str
+) -> None:
+    before = {job.id for job in served.jobs()} | {job.id for job in served.jobs("other")}
+    arn, name = f"arn:aws:iam::{aws_id}:role/{role}", f"qcs::cam::uin/{uin}:roleName/{role}"
+    with pytest.raises(ClientError) as refused:
+        served.s3(user).create_job(**{**A_JOB, "RoleArn": arn}, ClientRequestToken=uuid.uuid4().hex)
+    assert refused.value.response["Error"]["Code"] == "AccessDenied"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    answer = served.cos(user).send("POST", "/jobs", a_body().replace(COS_ROLE, name))
+    assert (answer.status, answer.text("Code")) == (403, "AccessDenied")
+    for body in ({"dialect": "s3control", **A_JOB, "RoleArn": arn}, {**NATIVE_JOB, "role": arn}):
+        told = served.native(user).post("jobs", body)
+        assert (told.status, told.json["code"]) == (403, "AccessDenied"), told.body
+    assert {job.id for job in served.jobs()} | {job.id for job in served.jobs("other")} == before
+
+
+def test_a_caller_cannot_speak_for_another_account(served: Serving) -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        served.s3("admin", STRANGER_ID).list_jobs()
+    answer = served.cos("admin", STRANGER_APPID).send("GET", "/jobs")
+    assert (answer.status, answer.text("Code")) == (403, "AccessDenied")

@@ -12,12 +12,7 @@ from haulier.core.accounts import Quotas
 from haulier.core.lifecycle import JobEvent
 from wire.native import A_JOB as NATIVE_JOB
 from wire.serving import A_JOB, AWS_ACCOUNT_ID, Serving, accounts
-
-COS_JOB = """<CreateJobRequest><ClientRequestToken>cos</ClientRequestToken><Manifest><Location><ETag>e</ETag>
-<ObjectArn>qcs::cos:ap-chengdu:uid/1250000000:lists-1250000000/m.csv</ObjectArn></Location>
-<Spec><Fields><member>Bucket</member><member>Key</member></Fields><Format>COSBatchOperations_CSV_V1</Format></Spec></Manifest>
-<Operation><COSDeleteObject/></Operation><Priority>1</Priority><Report><Enabled>false</Enabled></Report>
-<RoleArn>qcs::cam::uin/100000000001:roleName/batch</RoleArn></CreateJobRequest>"""
+from wire.test_cos import a_body
 
 
 def limited(served: Serving, **quotas: Any) -> None:
@@ -79,12 +74,12 @@ def test_too_many_jobs_are_refused_in_the_words_of_the_wire_and_a_finished_one_m
     job_id = client.create_job(**A_JOB, ClientRequestToken="t")["JobId"]
     with pytest.raises(client.exceptions.TooManyRequestsException, match="1 unfinished jobs, the most it may have"):
         client.create_job(**A_JOB, ClientRequestToken="2")
-    answer = fresh.cos().send("POST", "/jobs", COS_JOB)
+    answer = fresh.cos().send("POST", "/jobs", a_body())
     assert (answer.status, answer.text("Code")) == (500, "TooManyJobs")
     told = fresh.native().post("jobs", NATIVE_JOB)
     assert (told.status, told.json["code"]) == (429, "TooManyJobs")
     assert [job.id for job in fresh.jobs()] == [job_id]
     client.update_job_status(JobId=job_id, RequestedJobStatus="Cancelled")
-    assert fresh.cos().send("POST", "/jobs", COS_JOB).status == 500  # it is Cancelling still
+    assert fresh.cos().send("POST", "/jobs", a_body()).status == 500  # it is Cancelling still
     fresh.move(job_id, JobEvent.REPORTED)
-    assert fresh.cos().send("POST", "/jobs", COS_JOB).status == 200
+    assert fresh.cos().send("POST", "/jobs", a_body()).status == 200
