@@ -72,6 +72,12 @@ BROKEN: dict[str, tuple[str | bytes, str, str]] = {
     "a job without id": (document(statement(Resource="arn:aws:s3:*:*:job/")), "Statement[0].Resource", "can be no resource"),
     "a role with a path": (document(statement(Resource="arn:aws:iam::*:role/x/*")), "Statement[0].Resource", "has no path here"),
     "a role with a region": (document(statement(Resource="arn:aws:iam:x:*:role/x")), "Statement[0].Resource", "can be no"),
+    "a job without region": (document(statement(Resource="arn:aws:s3::*:job/*")), "Statement[0].Resource", "can be no resource"),
+    "a COS job without region": (
+        document(statement(Resource="qcs::cos::*:job/*")),
+        "Statement[0].Resource",
+        "can be no resource",
+    ),
     "an account of letters": (document(statement(Resource="arn:aws:iam::acme:role/x")), "Statement[0].Resource", "can be no"),
     "no account": (document(statement(Resource="qcs::cam:::roleName/x")), "Statement[0].Resource", "can be no resource"),
     "a job of a uin": (document(statement(Resource="qcs::cos:*:uin/1:job/x")), "Statement[0].Resource", "can be no resource"),

@@ -4,17 +4,15 @@ A misspelt action in a Deny denies nothing, a condition on a key that never has 
 is an error here, not a surprise later.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from haulier.core.calls import ACTIONS, Target, targets_of
 from haulier.core.errors import PolicyError
 from haulier.core.policy.conditions import OPERATORS, Condition, Operator, Quantifier, Wanted
-from haulier.core.policy.document import EVERYTHING, Effect, Policy, Statement
-from haulier.core.policy.patterns import ARN_PARTS, matches
+from haulier.core.policy.document import Effect, Policy, Statement
+from haulier.core.policy.names import check_meets, nearest, read_action, read_resource
 from haulier.core.policy.values import read_value
 from haulier.core.policy.words import CONDITION_KEYS, ConditionKey, Kind, canonical, condition_key
 
@@ -24,10 +22,6 @@ STATEMENTS_MAX: Final = 200
 TEXT_CHARACTERS_MAX: Final = 2_048
 
 _SID: Final = re.compile(r"[A-Za-z0-9]{1,128}")
-_ACTION: Final = re.compile(r"[a-z0-9]{1,32}:[a-z*?]{1,128}")
-_ROLE_NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@*?-]+")
-_JOB_ID: Final = re.compile(r"[A-Za-z0-9_*?-]+")
-_DIGITS: Final = re.compile(r"[0-9*?]+")
 _QUANTIFIERS: Final[tuple[Quantifier, ...]] = ("ForAllValues", "ForAnyValue")
 _EXISTS: Final = "IfExists"
 
@@ -96,17 +90,17 @@ def _statement(tree: Any, path: str, index: int) -> Statement:
         if not _SID.fullmatch(label):
             raise PolicyError(f"{path}.Sid", "must be 1 to 128 ASCII letters and digits")
     action, not_actions = _one_of(fields, "Action", "NotAction", path)
-    actions = tuple(_action(text, at) for text, at in _texts(fields[action], f"{path}.{action}"))
+    actions = [(read_action(text, at), at) for text, at in _texts(fields[action], f"{path}.{action}")]
     resource, not_resources = _one_of(fields, "Resource", "NotResource", path)
     resources = _texts(fields[resource], f"{path}.{resource}")
-    kinds = {_resource(text, at) for text, at in resources}
+    kinds = {read_resource(text, at) for text, at in resources}
     if not not_actions and not not_resources:
-        for pattern, (_, at) in zip(actions, _texts(fields[action], f"{path}.{action}"), strict=True):
-            _check_meets(pattern, kinds, at)
+        for pattern, at in actions:
+            check_meets(pattern, kinds, at)
     return Statement(
         label=label,
         effect=Effect(fields["Effect"]),
-        actions=actions,
+        actions=tuple(pattern for pattern, _ in actions),
         not_actions=not_actions,
         resources=tuple(text for text, _ in resources),
         not_resources=not_resources,
@@ -118,72 +112,6 @@ def _one_of(fields: Mapping[str, Any], name: str, negated: str, path: str) -> tu
     if (name in fields) == (negated in fields):
         raise PolicyError(path, f"must have {name} or {negated}, and not both")
     return (name, False) if name in fields else (negated, True)
-
-
-# -- actions and resources -------------------------------------------------------------------------------------------------------
-
-
-def _action(text: str, path: str) -> str:
-    pattern = text.lower()
-    if pattern == EVERYTHING:
-        return pattern
-    if not text.isascii() or not _ACTION.fullmatch(pattern):
-        raise PolicyError(path, f'{text!r} is no action: "SERVICE:NAME", where * and ? may stand in the name, or "*"')
-    if not any(matches(pattern, action.lower()) for action in ACTIONS):
-        raise PolicyError(path, f"{text!r} names no action{_nearest(text, ACTIONS)}")
-    return pattern
-
-
-def _resource(text: str, path: str) -> Target:
-    """What kind of resource the pattern names. Raises PolicyError for what no resource can be."""
-    if text == EVERYTHING:
-        return Target.EVERYTHING
-    parts = text.split(":", ARN_PARTS - 1)
-    match parts:
-        case ["arn", partition, "s3", _, account, rest] if matches(partition, "aws") and _DIGITS.fullmatch(account):
-            target, name = Target.JOB, _after("job/", rest)
-        case ["arn", partition, "iam", region, account, rest] if matches(partition, "aws") and _DIGITS.fullmatch(account):
-            target, name = Target.ROLE, _after("role/", rest) if matches(region, "") else None
-        case ["qcs", "", "cos", _, account, rest] if _owner(account, "uid/"):
-            target, name = Target.JOB, _after("job/", rest)
-        case ["qcs", "", "cam", region, account, rest] if _owner(account, "uin/"):
-            target, name = Target.ROLE, _after("roleName/", rest) if matches(region, "") else None
-        case _:
-            target, name = Target.EVERYTHING, None
-    if name is None or not (_JOB_ID if target is Target.JOB else _ROLE_NAME).fullmatch(name):
-        raise PolicyError(path, f"{text!r} can be no resource: {_FORMS}")
-    return target
-
-
-_FORMS: Final = (
-    "a job is arn:aws:s3:REGION:ACCOUNT:job/ID or qcs::cos:REGION:uid/APPID:job/ID, a role arn:aws:iam::ACCOUNT:role/NAME or "
-    'qcs::cam::uin/UIN:roleName/NAME (a role has no path here), * and ? may stand in their parts; or "*"'
-)
-
-
-def _after(prefix: str, text: str) -> str | None:
-    """What a resource's last part names: `job/x` is `x`, a star alone is every job."""
-    if text == EVERYTHING:
-        return text
-    return text.removeprefix(prefix) if text.startswith(prefix) else None
-
-
-def _owner(account: str, prefix: str) -> bool:
-    return account == EVERYTHING or (account.startswith(prefix) and _DIGITS.fullmatch(account.removeprefix(prefix)) is not None)
-
-
-def _check_meets(pattern: str, kinds: Collection[Target], path: str) -> None:
-    """An action and resources that never come together would be a statement without effect."""
-    if Target.EVERYTHING in kinds:
-        return
-    wanted: set[Target] = set()
-    for action in ACTIONS:
-        if matches(pattern, action.lower()):
-            wanted |= targets_of(action)
-    if wanted.isdisjoint(kinds):
-        names = {Target.EVERYTHING: '"*" alone', Target.JOB: "a job", Target.ROLE: "a role"}
-        needed = " or ".join(names[target] for target in sorted(wanted))
-        raise PolicyError(path, f"{pattern!r} is never done to any of the statement's resources; its resource is {needed}")
 
 
 # -- conditions ------------------------------------------------------------------------------------------------------------------
@@ -219,7 +147,7 @@ def _operator(written: str, path: str) -> tuple[Quantifier, str, bool]:
     if_exists = rest.endswith(_EXISTS)
     name = rest.removesuffix(_EXISTS)
     if name not in OPERATORS:
-        raise PolicyError(path, f"{written!r} is no operator{_nearest(name, OPERATORS)}")
+        raise PolicyError(path, f"{written!r} is no operator{nearest(name, OPERATORS)}")
     if name == "Null" and (if_exists or quantifier):
         raise PolicyError(path, "Null stands alone: it asks itself whether the key has a value")
     return quantifier, name, if_exists
@@ -228,7 +156,7 @@ def _operator(written: str, path: str) -> tuple[Quantifier, str, bool]:
 def _key(text: str, path: str) -> ConditionKey:
     key = condition_key(text)
     if key is None:
-        raise PolicyError(path, f"{text!r} is no condition key{_nearest(text, [key.name for key in CONDITION_KEYS])}")
+        raise PolicyError(path, f"{text!r} is no condition key{nearest(text, [key.name for key in CONDITION_KEYS])}")
     return key
 
 
@@ -262,7 +190,7 @@ def _values(name: str, operator: Operator, key: ConditionKey, tree: Any, path: s
 
 def _check_possible(operator: Operator, wanted: str, values: Collection[str], path: str) -> None:
     if not any(operator.fits(value, wanted) for value in values):
-        raise PolicyError(path, f"the key is never {wanted!r}{_nearest(wanted, values)}")
+        raise PolicyError(path, f"the key is never {wanted!r}{nearest(wanted, values)}")
 
 
 # -- JSON ------------------------------------------------------------------------------------------------------------------------
@@ -276,7 +204,7 @@ def _object(tree: Any, path: str, known: Collection[str] | None = None) -> dict[
     for name, value in tree:
         at = f"{path}.{_shown(name)}" if path else _shown(name)
         if known is not None and name not in known:
-            raise PolicyError(at, f"is no element that is known here{_nearest(name, known)}")
+            raise PolicyError(at, f"is no element that is known here{nearest(name, known)}")
         if name in found:
             raise PolicyError(at, "stands twice")
         _check_text(name, at)
@@ -312,9 +240,3 @@ def _check_text(text: str, path: str) -> None:
 def _shown(text: str) -> str:
     """A name from the document, fit for a message."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text[:80])
-
-
-def _nearest(text: str, known: Iterable[str]) -> str:
-    by_letters = {word.lower(): word for word in known}
-    found = difflib.get_close_matches(text[:80].lower(), by_letters, 1)
-    return f"; is {by_letters[found[0]]!r} meant?" if found else ""
