@@ -3,9 +3,11 @@ on loopback without DNS."""
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from wire.serving import AWS_ACCOUNT_ID, Serving
 from wire.xmls import read_twice
 
 AWS = Path(__file__).parents[2] / ".tools" / "awscli" / "bin" / "aws"
+needs_aws = pytest.mark.skipif(not AWS.exists(), reason="the AWS command line is missing; `make test` puts it into .tools/awscli")
 KEYS = {"aws_access_key_id": "AKIDADMIN", "aws_secret_access_key": "secret-of-admin"}
 HOST = "http://s3control.haulier"
 """Resolves nowhere: only the proxy setting leads to the server."""
@@ -96,8 +99,8 @@ def by_boto3(client: Any) -> Ask:
     return ask
 
 
-def by_aws_cli(proxy: str, endpoint: str, folder: Path) -> Ask:
-    """Asks by `aws s3control`. Its answers are JSON; it says no more than what the API answered."""
+def aws(proxy: str, folder: Path, arguments: Sequence[str | Path]) -> dict[str, Any]:
+    """What `aws` prints: the API's answer as JSON, and no more."""
     environ = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -107,13 +110,19 @@ def by_aws_cli(proxy: str, endpoint: str, folder: Path) -> Ask:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_MAX_ATTEMPTS": "1",
     }
+    done = subprocess.run([AWS, *arguments], env=environ, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if done.stdout.strip() else {}
+
+
+def by_aws_cli(proxy: str, endpoint: str, folder: Path) -> Ask:
+    """Asks by `aws s3control`."""
 
     def ask(api: str, **arguments: Any) -> dict[str, Any]:
-        command = [AWS, "s3control", api.replace("_", "-"), "--account-id", AWS_ACCOUNT_ID, "--endpoint-url", endpoint]
-        command += ["--region", "us-east-1", "--output", "json", "--cli-input-json", json.dumps(arguments)]
-        done = subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout) if done.stdout.strip() else {}
+        command = ["s3control", api.replace("_", "-"), "--account-id", AWS_ACCOUNT_ID, "--endpoint-url", endpoint]
+        return aws(
+            proxy, folder, [*command, "--region", "us-east-1", "--output", "json", "--cli-input-json", json.dumps(arguments)]
+        )
 
     return ask
 
@@ -180,9 +189,8 @@ def test_stock_boto3_at_an_endpoint_with_a_base_path(served: Serving) -> None:
     client.close()
 
 
+@needs_aws
 def test_the_aws_command_line_by_way_of_its_proxy_setting(served: Serving, tmp_path: Path) -> None:
-    if not AWS.exists():
-        pytest.skip("the AWS command line is not here; `make test` puts it into .tools/awscli")
     the_life_of_a_job(served, by_aws_cli(served.url, f"{HOST}/base", tmp_path))
 
 
@@ -212,3 +220,56 @@ def test_the_host_names_no_account_but_the_one_of_the_header(served: Serving) ->
         client.list_jobs(AccountId="210987654321")
     assert refused.value.response["Error"]["Code"] == "AccessDenied"
     client.close()
+
+
+# -- the examples that the AWS command line comes with
+
+
+def examples(command: str) -> list[tuple[list[str], dict[str, Any]]]:
+    """Each example of a command: its arguments, and what it is said to print."""
+    [page] = AWS.parents[1].glob(f"lib/python*/site-packages/awscli/examples/s3control/{command}.rst")
+    text = page.read_text().replace("\\\n", "").replace("},\n        ]", "}\n        ]")  # a trailing comma, which is no JSON
+    asked = [shlex.split(found[1])[1:] for found in re.finditer(r"^ +(aws s3control .*)$", text, re.MULTILINE)]
+    said = [found[0] for found in re.finditer(r"^ +\{\n(?:.*\n)*?^ {4}\}", text, re.MULTILINE)]
+    return list(zip(asked, map(json.loads, said), strict=True))
+
+
+def run_example(served: Serving, folder: Path, command: str, number: int = 0, job_id: str = "") -> tuple[Any, Any]:
+    """What an example prints here, and what it is said to print, about our job."""
+    arguments, said = examples(command)[number]
+    at = [arguments.index("--job-id") + 1] if job_id else []
+    for place in at:
+        said = json.loads(json.dumps(said).replace(arguments[place], job_id))
+        arguments[place] = job_id
+    arguments = [argument.replace("S3BatchJobRole", "batch") for argument in arguments]
+    ours = aws(served.url, folder, [*arguments, "--endpoint-url", HOST, "--region", "us-west-2", "--output", "json"])
+    return ours, json.loads(json.dumps(said).replace("S3BatchJobRole", "batch"))
+
+
+@needs_aws
+def test_the_examples_of_the_aws_command_line_do_what_they_say(served: Serving, tmp_path: Path) -> None:
+    created, _ = run_example(served, tmp_path, "create-job")
+    job_id = created["JobId"]
+    described, said = run_example(served, tmp_path, "describe-job", job_id=job_id)
+    changing = {"CreationTime", "TerminationDate", "Status", "ProgressSummary"}
+    for name in said["Job"].keys() - changing:
+        assert described["Job"][name] == said["Job"][name], name
+    assert said["Job"]["ProgressSummary"].keys() <= described["Job"]["ProgressSummary"].keys()
+    listed, said = run_example(served, tmp_path, "list-jobs")
+    ours = next(job for job in listed["Jobs"] if job["JobId"] == job_id)
+    assert said["Jobs"][0].keys() <= ours.keys()
+    assert {name: ours[name] for name in ("Operation", "Priority")} == {
+        name: said["Jobs"][0][name] for name in ("Operation", "Priority")
+    }
+    ours, said = run_example(served, tmp_path, "update-job-priority", job_id=job_id)
+    assert ours == said
+    served.move(job_id, E.PICKED_UP, E.CONFIRMATION_DUE, total=1)
+    for number, events in ((1, [E.STARTED]), (2, [])):  # confirmed, then cancelled while it runs
+        ours, said = run_example(served, tmp_path, "update-job-status", number, job_id)
+        assert ours == said
+        if events:
+            served.move(job_id, *events)
+    awaiting, _ = run_example(served, tmp_path, "create-job")
+    served.move(awaiting["JobId"], E.PICKED_UP, E.CONFIRMATION_DUE, total=1)
+    ours, said = run_example(served, tmp_path, "update-job-status", 0, awaiting["JobId"])
+    assert ours == said
