@@ -1,18 +1,15 @@
 """What a caller may ask of Haulier, the same for every wire: create, describe, list, set priority, set status, tag, delete.
 
-The API layers turn requests into these calls and nothing else; here stand the rules that do not depend on a wire's spelling,
-and, as data, those few in which the dialects differ on purpose (decisions §2). Every call is synchronous, may be made from any
+The API layers turn requests into these calls and nothing else; here stand the rules that do not depend on a wire's spelling.
+Those few in which the dialects differ on purpose are data, in `core.legality`. Every call is synchronous, may be made from any
 thread, and has changed nothing when it raises.
 """
 
-import hashlib
 import hmac
 import secrets
 import sys
 import uuid
-from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -31,7 +28,9 @@ from haulier.core.errors import (
 )
 from haulier.core.history import RecordedEvent
 from haulier.core.job import Dialect, Job, Manifest, OperationSpec, Placement, Report
-from haulier.core.lifecycle import ENDING, TERMINAL, JobEvent, JobStatus, advance
+from haulier.core.legality import DISCARD, LEGAL, Reaction, react
+from haulier.core.lifecycle import TERMINAL, JobEvent, JobStatus
+from haulier.core.listtokens import ListTokens, is_job_id
 from haulier.core.placement import Resolver
 from haulier.core.policy.questions import NOTHING_REQUESTED, Requested
 from haulier.core.policy.rights import Rights
@@ -90,71 +89,6 @@ class StatusAnswer(msgspec.Struct, frozen=True):
     status: str
 
 
-# -- which status may be asked for -------------------------------------------------------------------------------------------
-
-
-class _Special(Enum):
-    """What a status request may do besides causing an event."""
-
-    NOTHING = "nothing"
-    """Allowed, and already so."""
-    REMEMBER = "remember"
-    """Confirmed before the job was Suspended: it will go from Preparing to Ready at once."""
-    TAKE_OVER = "take over"
-    """A pause for priority becomes the user's own."""
-
-
-_S, _E = JobStatus, JobEvent
-Reaction = JobEvent | _Special
-Legality = Mapping[JobStatus, Reaction]
-
-_PAUSE: Final[Legality] = {
-    _S.READY: _E.HELD,
-    _S.ACTIVE: _E.HELD,
-    _S.PAUSING: _Special.TAKE_OVER,
-    _S.PAUSED: _Special.TAKE_OVER,
-}
-
-_S3_LEGAL: Final[Mapping[str, Legality]] = {  # s3-batch-operations.md §5.3
-    "Ready": {_S.SUSPENDED: _E.CONFIRMED},
-    "Cancelled": {
-        _S.SUSPENDED: _E.CANCEL_SETTLED,
-        _S.CANCELLING: _Special.NOTHING,
-        **dict.fromkeys((_S.NEW, _S.PREPARING, _S.READY, _S.ACTIVE, _S.PAUSING, _S.PAUSED), _E.CANCEL_REQUESTED),
-    },
-    "Paused": _PAUSE,
-}
-
-LEGAL: Final[Mapping[Dialect, Mapping[str, Legality]]] = {
-    "s3control": _S3_LEGAL,
-    "native": _S3_LEGAL,
-    "cos": {  # cos-batch.md §4.3
-        "Ready": {
-            _S.NEW: _Special.REMEMBER,
-            _S.PREPARING: _Special.REMEMBER,
-            _S.SUSPENDED: _E.CONFIRMED,
-            _S.READY: _Special.NOTHING,
-        },
-        "Cancelled": {
-            _S.CANCELLING: _Special.NOTHING,
-            **dict.fromkeys((_S.NEW, _S.PREPARING, _S.SUSPENDED, _S.READY), _E.CANCEL_SETTLED),
-            **dict.fromkeys((_S.ACTIVE, _S.PAUSING, _S.PAUSED), _E.CANCEL_REQUESTED),
-        },
-        "Paused": _PAUSE,
-    },
-}
-"""Dialect → requested status → the states it may be requested in, and what then happens. What is absent is refused."""
-
-_DISCARD: Final[Legality] = {  # DeleteJob: as a cancel, and never refused
-    **dict.fromkeys((_S.NEW, _S.PREPARING, _S.SUSPENDED, _S.READY), _E.CANCEL_SETTLED),
-    **dict.fromkeys((_S.ACTIVE, _S.PAUSING, _S.PAUSED), _E.CANCEL_REQUESTED),
-    **dict.fromkeys((*TERMINAL, *ENDING), _Special.NOTHING),
-}
-
-
-# -- the service -------------------------------------------------------------------------------------------------------------
-
-
 class Service:
     """The calls. Every one begins with the caller's right to it and ends with what is stored.
 
@@ -180,7 +114,7 @@ class Service:
         self._resolver = resolver
         self.clock = clock
         self._rights = rights
-        self._tokens = _ListTokens(secret or secrets.token_bytes(32))
+        self._tokens = ListTokens(secret or secrets.token_bytes(32))
         self._quotas = quotas
         self._rates = RequestRates(clock)
         self._list_days = list_days
@@ -324,7 +258,7 @@ class Service:
         return None, now_ms - self._list_days * DAY_MS
 
     def _after(self, caller: Caller, token: str) -> tuple[int, str]:
-        if caller.dialect == "cos" and _is_job_id(token):  # documented there: the last JobId of the page before
+        if caller.dialect == "cos" and is_job_id(token):  # documented there: the last JobId of the page before
             job = self._jobstore.find([token]).get(token)  # also one that was deleted meanwhile: its place is still known
             if job is None or job.account != caller.account.name:
                 raise InvalidListToken("The list token names no job.")
@@ -359,7 +293,7 @@ class Service:
             reaction = self._reaction(caller.dialect, requested, job)
             if reaction is None:
                 raise IllegalTransition(job.id, job.status, f"the status {requested}")
-            changed = _react(job, reaction, now_ms)
+            changed = react(job, reaction, now_ms)
             return changed if reason is None else msgspec.structs.replace(changed, status_reason=reason)
 
         self._job(caller, Call.SET_STATUS, job_id)
@@ -398,8 +332,13 @@ class Service:
 
     def _reaction(self, dialect: Dialect, requested: str, job: Job) -> Reaction | None:
         status = JobStatus(job.status)
-        if self._may_pause(dialect) and requested == "Ready" and job.paused_by == "user" and status in (_S.PAUSING, _S.PAUSED):
-            return _E.RELEASED
+        if (
+            self._may_pause(dialect)
+            and requested == "Ready"
+            and job.paused_by == "user"
+            and status in (JobStatus.PAUSING, JobStatus.PAUSED)
+        ):
+            return JobEvent.RELEASED
         return LEGAL[dialect][requested].get(status)
 
     def events(self, caller: Caller, job_id: str, *, after: int = 0, limit: int = EVENTS_MAX) -> Sequence[RecordedEvent]:
@@ -451,24 +390,10 @@ class Service:
         self._job(caller, Call.DELETE, job_id)
 
         def change(job: Job) -> Job:
-            return _react(job, _DISCARD[JobStatus(job.status)], now_ms)
+            return react(job, DISCARD[JobStatus(job.status)], now_ms)
 
         self._change(caller, Call.DELETE, job_id, change, precondition=precondition)
         self._jobstore.delete(caller.account.name, job_id, by=caller.user.name)
-
-
-def _react(job: Job, reaction: Reaction, now_ms: int) -> Job:
-    """The job after the reaction of a legality table."""
-    match reaction:
-        case _Special.NOTHING:
-            return job
-        case _Special.REMEMBER:
-            return msgspec.structs.replace(job, confirmation_given=True)
-        case _Special.TAKE_OVER:
-            return msgspec.structs.replace(job, paused_by="user")
-        case _:
-            changed = advance(job, reaction, now_ms=now_ms, paused_by="user" if reaction is _E.HELD else None)
-            return msgspec.structs.replace(changed, confirmation_given=True) if reaction is _E.CONFIRMED else changed
 
 
 def _repeated(caller: Caller, earlier: Job, request: CreateJob) -> Job:
@@ -482,45 +407,3 @@ def _repeated(caller: Caller, earlier: Job, request: CreateJob) -> Job:
 def _check_tag_count(tags: Mapping[str, str]) -> None:
     if len(tags) > TAGS_MAX:
         raise TooManyTags(f"Tags: {len(tags)} tags are more than the {TAGS_MAX} that a job can have.")
-
-
-# -- list tokens -------------------------------------------------------------------------------------------------------------
-
-
-def _is_job_id(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False
-
-
-class _ListTokens:
-    """Where a page ended, as opaque text of 51 characters: (creation ms, job id) and a MAC that binds it to account and order."""
-
-    _TIME_BYTES = 6
-    _MAC_BYTES = 16
-    _LENGTH = _TIME_BYTES + 16 + _MAC_BYTES
-
-    def __init__(self, secret: bytes) -> None:
-        self._key = hmac.digest(secret, b"haulier list token", hashlib.sha256)
-
-    def _mac(self, caller: Caller, place: bytes) -> bytes:
-        order = b"oldest" if caller.dialect == "cos" else b"newest"
-        text = b"\0".join((caller.account.name.encode(), order, place))
-        return hmac.digest(self._key, text, hashlib.sha256)[: self._MAC_BYTES]
-
-    def make(self, caller: Caller, last: Job) -> str:
-        """The token for the page after `last`."""
-        place = last.created_ms.to_bytes(self._TIME_BYTES, "big") + uuid.UUID(last.id).bytes
-        return urlsafe_b64encode(place + self._mac(caller, place)).rstrip(b"=").decode()
-
-    def read(self, caller: Caller, token: str) -> tuple[int, str]:
-        """(creation ms, job id) of the last job of the page before. Raises InvalidListToken."""
-        try:
-            raw = b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), b"-_", validate=True)
-        except ValueError:  # also what UnicodeEncodeError and binascii.Error are
-            raw = b""
-        place, mac = raw[: -self._MAC_BYTES], raw[-self._MAC_BYTES :]
-        if len(raw) != self._LENGTH or not hmac.compare_digest(mac, self._mac(caller, place)):
-            raise InvalidListToken("The list token was not made by this server for this list.")
-        return int.from_bytes(place[: self._TIME_BYTES], "big"), str(uuid.UUID(bytes=place[self._TIME_BYTES :]))

@@ -1,7 +1,7 @@
 """THE state machine of a job: 13 states, one table, both dialects (AWS and COS use the same names).
 
 What the table lacks is illegal; there is no second place to look. `advance` is the only function that changes a job's
-status. Which of these events a *client* may cause is narrower and differs by dialect: see `service.py`.
+status. Which of these events a *client* may cause is narrower and differs by dialect: see `legality.py`.
 
     New → Preparing → (Suspended →) Ready → Active ⇄ Pausing/Paused → Completing → Complete
     Cancelling → Cancelled and Failing → Failed can be entered from every state that is not final.
