@@ -485,7 +485,7 @@ def test_a_store_is_probed_before_the_first_task_and_a_job_that_it_would_harm_is
     tried = {"store": "main", "verdict": verdict, "detail": "as seen"}
     untried = {"store": "main", "probe": store.probe}
     told = [(event.kind, event.facts) for event in stage.jobstore.events(job.id) if "store" in event.facts]
-    assert told == [("probed", tried) if world.probes else ("runs unproven", untried)]
+    assert told == [("probed", tried) if world.probes else ("unproven", untried)]
     stage.jobstore.close()
 
 
@@ -498,7 +498,7 @@ def test_a_jobs_record_tells_its_whole_life_and_which_runners_it_lost(stage):
     told = stage.jobstore.events(job.id)
     statuses = [event.facts["status"] for event in told if event.kind in ("created", "status")]
     assert statuses == ["New", "Preparing", "Ready", "Active", "Completing", "Complete"]
-    lost = [event.facts for event in told if event.kind == "runner lost"]
+    lost = [event.facts for event in told if event.kind == "runner_lost"]
     assert lost == [{"runner": name, "reason": "killed", "chunks": len(held)}]
 
 

@@ -40,7 +40,7 @@ def test_a_pause_says_whose_it_is_also_when_the_user_takes_it_over() -> None:
     pausing = advance(active, JobEvent.HELD, now_ms=3_000, paused_by="priority")
     assert told(active, pausing) == [("status", {"status": "Pausing", "was": "Active", "paused_by": "priority"})]
     kept = msgspec.structs.replace(pausing, paused_by="user")
-    assert told(pausing, kept, "lunch") == [("pause kept", {"reason": "lunch"})]
+    assert told(pausing, kept, "lunch") == [("pause_kept", {"reason": "lunch"})]
 
 
 def test_a_confirmation_that_comes_early_is_told() -> None:

@@ -131,6 +131,7 @@ def test_one_key_is_one_job_and_another_request_under_it_is_refused(served: Serv
         ({"priority": 1.5}, "InvalidField", "priority"),
         ({"prority": 7}, "MalformedDocument", "prority"),
         ({"role": None}, "InvalidField", "role"),
+        ({"role": "arn:aws:iam::12:user/batch"}, "InvalidField", "role"),
         ({"tags": {"a": "b", "n": 1}}, "InvalidField", "tags['n']"),
         ({"tags": {"": "b"}}, "InvalidField", "tags"),
         ({"description": "ä" * 200}, "InvalidField", "description"),

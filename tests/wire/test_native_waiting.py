@@ -95,7 +95,7 @@ def test_a_long_poll_for_events_ends_with_the_next_one(served: Serving, pool: Th
     until(lambda: waiting(served, job_id) == 1)
     served.jobstore.commit(served.epoch, [happening(job_id, 5_000, EventKind.RUNNER_LOST, runner="r1", chunks=2)])
     (event,) = asked.result(5).json["events"]
-    assert (event["sequence"], event["at"], event["kind"]) == (2, "1970-01-01T00:00:05.000Z", "runner lost")
+    assert (event["sequence"], event["at"], event["kind"]) == (2, "1970-01-01T00:00:05.000Z", "runner_lost")
 
 
 def test_a_long_poll_ends_when_the_job_is_deleted(served: Serving, pool: ThreadPoolExecutor) -> None:

@@ -31,7 +31,7 @@ class EventKind(StrEnum):
     """`status`, `was`; where there is one `reason`, `failure` (code, reason), `paused_by`, `total`."""
     CONFIRMED = "confirmed"
     """Confirmed while the manifest was still being read: it will not wait in Suspended. May have a `reason`."""
-    PAUSE_KEPT = "pause kept"
+    PAUSE_KEPT = "pause_kept"
     """A pause for a job of higher priority became the user's own. May have a `reason`."""
     PRIORITY = "priority"
     """`priority`, `was`."""
@@ -41,11 +41,11 @@ class EventKind(StrEnum):
     """Hidden from its account; an unfinished job ends unseen."""
     PROBED = "probed"
     """`store`, `verdict` (proven, lying, inconclusive), `detail`: whether the store was seen to do the operation."""
-    UNPROVEN = "runs unproven"
+    UNPROVEN = "unproven"
     """`store`, `probe`: the settings let the operation run there without a trial."""
-    RUNNER_LOST = "runner lost"
+    RUNNER_LOST = "runner_lost"
     """`runner`, `reason`, `chunks`: so many chunks run again; their rows without an outcome are in doubt."""
-    TRIED_AGAIN = "will be tried again"
+    POSTPONED = "postponed"
     """`code`, `reason`, `seconds`: the manifest cannot be read, or the report written, at present."""
 
 

@@ -135,5 +135,5 @@ class FileUnits:
         run.retries += 1
         seconds = min(RETRY_SECONDS_MAX, 2.0 ** min(run.retries, 10))
         run.retry_at = self._clock.monotonic() + seconds
-        self._progress.note(run, EventKind.TRIED_AGAIN, code=code, reason=reason, seconds=round(seconds))
+        self._progress.note(run, EventKind.POSTPONED, code=code, reason=reason, seconds=round(seconds))
         _log.warning("unit will be tried again", job=run.job.id, code=code, reason=reason)

@@ -31,7 +31,7 @@ from haulier.api.native.jsonbody import convert, refusal
 from haulier.api.restxml import Model
 from haulier.api.s3control import mapping as s3control
 from haulier.core.accounts import Account, Caller
-from haulier.core.arns import cos_role_arn, s3_resource, s3_role_arn
+from haulier.core.arns import cos_role_arn, role_name, s3_resource, s3_role_arn
 from haulier.core.errors import InvalidField, InvalidRequest, MalformedDocument, NotImplementedHere
 from haulier.core.history import RecordedEvent
 from haulier.core.job import Dialect, Job, Manifest, ObjectName, OperationSpec, Report
@@ -92,6 +92,8 @@ def _check_account(named: Any, account: Account) -> None:
 
 def _native(sent: Mapping[str, Any], token: str, caller: Caller) -> CreateJob:
     new = convert(sent, NewJob)
+    role_arn = _role_arn(new.role, caller.account)
+    role_name(role_arn, caller.account, "role")  # looked at by the service as well, which calls it RoleArn
     buckets: Named = {}
     manifest, rules_of = _manifest(new.manifest, buckets)
     operation = _operation(new.operation, rules_of, buckets)
@@ -104,7 +106,7 @@ def _native(sent: Mapping[str, Any], token: str, caller: Caller) -> CreateJob:
         description=text_of(new.description, "description"),
         priority=new.priority,
         confirmation_required=new.operation.name not in HARMLESS if new.confirm is None else new.confirm,
-        role_arn=_role_arn(new.role, caller.account),
+        role_arn=role_arn,
         manifest=manifest,
         operation=operation,
         report=report,

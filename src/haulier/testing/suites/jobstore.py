@@ -482,7 +482,7 @@ class JobStoreSuite:
         assert numbers == [[1, 2], [3, 4], [5, 6], []]
 
     def test_a_long_record_keeps_its_first_and_its_newest_events(self, jobstore: JobStore, active: Job, epoch: int) -> None:
-        kind = EventKind.TRIED_AGAIN
+        kind = EventKind.POSTPONED
         count = FIRST_KEPT + NEWEST_KEPT + 50
         jobstore.commit(epoch, [happening("job-1", 9_000, kind, seconds=number) for number in range(count)])
         numbers = [event.sequence for event in jobstore.events("job-1", limit=count)]
