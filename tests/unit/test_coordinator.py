@@ -1,7 +1,7 @@
 """The coordinator on a real SQLite job store, with runners that a test or a seed moves."""
 
 import random
-from collections import deque
+from collections import Counter, deque
 
 import msgspec
 import pytest
@@ -571,6 +571,26 @@ def test_a_job_whose_role_was_taken_away_fails_before_any_task(tmp_path):
     stage.jobstore.create(a_job(), unfinished_max=10)
     job = stage.settle()
     assert (job.status, job.failure.code, stage.world.effects) == ("Failed", "RoleNotAllowed", {})
+    stage.jobstore.close()
+
+
+def test_accounts_share_the_runners_by_weight_whatever_their_jobs_priorities(tmp_path):
+    stage = Stage(tmp_path, World(rows=4_000, chunk_rows=10))
+    [acme] = accounts()
+    stage.directory.reload([replace(acme, weight=3.0), replace(acme, name="beta", users=(replace(acme.users[0], keys=()),))])
+    ours, theirs = a_job(priority=1), a_job(id="b" * 36, account="beta", token="b", priority=1_000)
+    for job in (theirs, ours):
+        stage.jobstore.create(job, unfinished_max=10)
+    chance, held = random.Random(5), Counter()
+    for _ in range(150):
+        stage.turn()
+        for toy in list(stage.world.toys.values()):
+            toy.step(chance)
+            stage.world.notices.append(toy.speak())
+        runs = stage.coordinator._runs
+        if all(run.job.status == "Active" for run in runs.values()) and all(run.held for run in runs.values()):
+            held.update({job_id: len(run.held) for job_id, run in runs.items()})
+    assert held[ours.id] / held[theirs.id] == pytest.approx(3, rel=0.35)  # whole chunks, on a handful of places
     stage.jobstore.close()
 
 

@@ -63,6 +63,10 @@ class Briefs:
             failed=job.failed,
         )
 
+    def check(self, job: Job) -> None:
+        """Whether the job may be handed work at all. Raises JobFailure as `brief`."""
+        self._rights.running_role(self._directory.account(job.account), job)
+
     def weight(self, account: str) -> float:
         """The account's share of the runners, beside the weights of others."""
         found = self._directory.account(account)

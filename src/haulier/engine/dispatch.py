@@ -27,6 +27,15 @@ class Dispatch:
         self._counter += 1
         return Attempt(self.epoch, self._counter)
 
+    def may_act(self, run: JobRun) -> bool:
+        """Whether the job may act as its role still: it fails where it may not."""
+        try:
+            self._briefs.check(run.job)
+        except JobFailure as failure:
+            self._progress.fail(run, failure.code, failure.reason)
+            return False
+        return True
+
     def brief(self, run: JobRun) -> JobBrief | None:
         """What the runner must know of the job; None where the job may not run at all: it fails then."""
         try:

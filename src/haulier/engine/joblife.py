@@ -74,7 +74,7 @@ class JobLife:
         if status not in _ACTS_AS_ROLE or (run.role_asked_at is not None and now - run.role_asked_at < ROLE_SECONDS):
             return True
         run.role_asked_at = now
-        return self._dispatch.brief(run) is not None
+        return self._dispatch.may_act(run)
 
     def _confirm_or_expire(self, run: JobRun, days: float) -> None:
         if run.job.confirmation_given:  # it came while the manifest was being read
