@@ -574,23 +574,24 @@ def test_a_job_whose_role_was_taken_away_fails_before_any_task(tmp_path):
     stage.jobstore.close()
 
 
-def test_accounts_share_the_runners_by_weight_whatever_their_jobs_priorities(tmp_path):
+@pytest.mark.parametrize(("weight", "places"), [(3.0, (4, 2)), (1.0, (3, 3)), (0.5, (2, 4)), (0.001, (1, 5))])
+def test_accounts_share_the_runners_by_weight_whatever_their_jobs_priorities(tmp_path, weight, places):
     stage = Stage(tmp_path, World(rows=4_000, chunk_rows=10))
     [acme] = accounts()
-    stage.directory.reload([replace(acme, weight=3.0), replace(acme, name="beta", users=(replace(acme.users[0], keys=()),))])
+    stage.directory.reload([replace(acme, weight=weight), replace(acme, name="beta", users=(replace(acme.users[0], keys=()),))])
     ours, theirs = a_job(priority=1), a_job(id="b" * 36, account="beta", token="b", priority=1_000)
     for job in (theirs, ours):
         stage.jobstore.create(job, unfinished_max=10)
-    chance, held = random.Random(5), Counter()
+    chance, seen = random.Random(5), Counter()
     for _ in range(150):
         stage.turn()
         for toy in list(stage.world.toys.values()):
             toy.step(chance)
             stage.world.notices.append(toy.speak())
         runs = stage.coordinator._runs
-        if all(run.job.status == "Active" for run in runs.values()) and all(run.held for run in runs.values()):
-            held.update({job_id: len(run.held) for job_id, run in runs.items()})
-    assert held[ours.id] / held[theirs.id] == pytest.approx(3, rel=0.35)  # whole chunks, on a handful of places
+        if all(run.job.status == "Active" for run in runs.values()):
+            seen[len(runs[ours.id].held), len(runs[theirs.id].held)] += 1
+    assert seen.most_common(1)[0][0] == places
     stage.jobstore.close()
 
 
