@@ -478,5 +478,9 @@ def test_jobs_of_each_dialect_are_seen_on_all_wires(served: Serving) -> None:
     assert seen["Operation"]["S3PutObjectCopy"]["TargetResource"] == "arn:aws:s3:::target"
     assert seen["RoleArn"] == ROLE_ARN
     assert job_id in {job["JobId"] for job in served.s3().list_jobs()["Jobs"]}
+    shown = served.cos().describe_job(job_id)
+    target = shown.text("Job/Operation/COSPutObjectCopy/TargetResource")
+    assert target == f"qcs::cos:us-east-1:uid/{COS_APPID}:target"
+    assert shown.text("Job/RoleArn") == f"qcs::cam::uin/{COS_UIN}:roleName/batch"
     wire_id = served.s3().create_job(**serving.A_JOB, ClientRequestToken=str(uuid.uuid4()))["JobId"]
     assert served.native().get(f"jobs/{wire_id}").json["dialect"] == "s3control"

@@ -85,7 +85,10 @@ def test_a_long_poll_that_sees_nothing_says_so_when_its_time_is_over(served: Ser
     assert client.get(f"jobs/{job_id}", query={"wait": 1}).json == seen.json
     assert client.get(f"jobs/{job_id}", query={"wait": 1}, headers={"If-None-Match": seen.etag}).status == 304
     empty = client.get(f"jobs/{job_id}/events", query={"wait": 1, "after": 1})
-    assert empty.json == {"events": [], "last": 1}
+    assert empty.json == {"events": [], "last": 1, "ended": False}
+    served.move(job_id, E.CANCEL_SETTLED)
+    over = client.get(f"jobs/{job_id}/events", query={"wait": 60, "after": 2})
+    assert over.json == {"events": [], "last": 2, "ended": True}, "at once: there is no more to come"
 
 
 def test_a_long_poll_for_events_ends_with_the_next_one(served: Serving, pool: ThreadPoolExecutor) -> None:

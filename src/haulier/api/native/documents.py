@@ -206,8 +206,8 @@ class EventList(Answer, kw_only=True):
     """A part of a job's record, oldest first."""
 
     events: tuple[EventDocument, ...]
-    last: Annotated[int, Meta(ge=0)]
-    """The `after` of the next call."""
+    last: Annotated[int, Meta(ge=0, description="The `after` of the next call.")]
+    ended: Annotated[bool, Meta(description="Whether the job has ended, so that it is no use to wait for more.")]
 
 
 class ProgressMessage(Answer, kw_only=True):

@@ -212,11 +212,12 @@ class NativeWire(Wire):
         query: d.EventQuery = given.query
 
         def look(last: bool) -> Reply | None:
+            ended = _ended(self.service.describe(given.caller, given.job_id))  # before the events: none is missed then
             events = self.service.events(given.caller, given.job_id, after=query.after, limit=query.limit)
-            if not events and not last and not _ended(self.service.describe(given.caller, given.job_id)):
+            if not (events or last or ended):
                 return None
             told = tuple(mapping.event_document(event) for event in events)
-            return _reply(d.EventList(events=told, last=told[-1].sequence if told else query.after))
+            return _reply(d.EventList(events=told, last=told[-1].sequence if told else query.after, ended=ended))
 
         return self._waiting(given, query.wait, lambda written: written.recorded or _ended(written.job), look)
 
