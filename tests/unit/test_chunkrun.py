@@ -170,6 +170,21 @@ def test_every_row_is_run_once_and_the_chunk_is_sealed():
     assert bench.lane.running == 0
 
 
+def test_rows_behind_many_that_are_done_are_started_too():
+    # One slow row among many: the chunk was paused, and the horizon lowered to what is in doubt.
+    rows = 4 * FIRST_HORIZON
+    bench = Bench(keys(rows), done=[*range(1, rows - 1)], horizon=1)
+    bench.run.fill(100)
+    bench.driver.answer()
+    bench.run.flush()
+    (_, _, horizon) = bench.paper.segments[0]
+    assert horizon == rows
+    bench.run.granted(horizon)
+    assert bench.run.fill(100) == 1
+    bench.driver.answer()
+    assert bench.rows_sealed() == [100, 100 + rows - 1]
+
+
 def test_no_more_is_started_than_there_is_room_for():
     bench = Bench(keys(50), lane=AnyRoom(most=8))
     assert bench.run.fill(5) == 5

@@ -361,7 +361,10 @@ class ChunkRun:
         self._take_read()
         now = self._clock.monotonic()
         rate = self._started_since_flush / max(now - self._flushed_at, 0.05)
-        horizon = next_horizon(self._next - 1, self._in_flight, int(rate / 2), self._chunk.rows)
+        # Rows that an earlier attempt has done need no room: were there many, none of those behind them could ever start.
+        behind_done = self._done.find(0, self._next)
+        last_started = (behind_done if behind_done >= 0 else self._chunk.rows) - 1
+        horizon = next_horizon(last_started, self._in_flight, int(rate / 2), self._chunk.rows)
         self._writer.segment(self.unit, self._sequence, self._fresh, horizon)
         self._sequence += 1
         self._all.extend(self._fresh)
