@@ -370,6 +370,23 @@ def test_a_report_that_takes_long_is_left_alone(stage):
     assert stage.settle().status == "Complete"
 
 
+def test_events_that_come_twice_count_once(stage):
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    chance = random.Random(3)
+    for _ in range(400):
+        stage.turn()
+        if stage.job().status in TERMINAL:
+            break
+        for toy in list(stage.world.toys.values()):
+            toy.step(chance)
+            stage.world.notices.extend([toy.speak()] * 2)
+            if chance.random() < 0.1:
+                stage.world.kill(toy.name)
+    job = stage.job()
+    assert (job.status, job.succeeded, job.failed) == ("Complete", 40, 0)
+    assert stage.world.reports[-1] == list(range(40))
+
+
 def test_a_preparation_is_dropped_when_its_job_is_cancelled(stage):
     stage.jobstore.create(a_job(), unfinished_max=10)
     for _ in range(3):

@@ -221,10 +221,11 @@ class Coordinator:
         elif isinstance(notice, FromRunner):
             if notice.runner not in self._dispatch.runners:
                 return
-            for event in notice.events.events:
+            heard, first = self._heard[notice.runner], notice.events.first
+            for event in notice.events.events[max(0, heard + 1 - first) :]:
                 self._take_event(event)
             self._heard_of_stores(notice)
-            self._heard[notice.runner] = notice.events.first + len(notice.events.events) - 1
+            self._heard[notice.runner] = max(heard, first + len(notice.events.events) - 1)
         else:
             self._lost(notice.runner, notice.reason)
 

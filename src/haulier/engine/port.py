@@ -32,7 +32,10 @@ Notice = FromRunner | RunnerJoined | RunnerLost
 
 
 class Engine(Protocol):
-    """Starts, supervises and replaces runners, and carries frames. `send` and `receive` belong to the coordinator's thread."""
+    """Starts, supervises and replaces runners, and carries frames. `send` and `receive` belong to the coordinator's thread.
+
+    Frames arrive in order, none is missing as long as the runner lives, and one with events may come twice: their numbers tell.
+    """
 
     def start(self) -> None:
         """Bring up the runners; each is announced by RunnerJoined."""
