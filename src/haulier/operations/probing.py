@@ -50,6 +50,13 @@ async def probe(operation: AnyOperation, store: ObjectStore, bucket: str, prefix
     """Try the operation below `prefix` of the scratch bucket, and remove what was made. AccessDenied and the like are
     inconclusive, never lying."""
     made: list[bytes] = []
+    finding = await _tried(operation, store, bucket, prefix, made)
+    for key in made:
+        await _remove(store, bucket, key)
+    return finding
+
+
+async def _tried(operation: AnyOperation, store: ObjectStore, bucket: str, prefix: bytes, made: list[bytes]) -> Finding:
     server = ""
     try:
         server = await _server(store, await _put(store, bucket, prefix + b"server", made))
@@ -58,9 +65,6 @@ async def probe(operation: AnyOperation, store: ObjectStore, bucket: str, prefix
         return Finding("lying", str(lie), server)
     except StoreError as error:
         return Finding("inconclusive", f"the trial on bucket {bucket!r} was refused: {error}", server)
-    finally:
-        for key in made:
-            await _remove(store, bucket, key)
     return Finding("proven", server=server)
 
 
