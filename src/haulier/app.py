@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import threading
 from collections.abc import Iterator
@@ -33,16 +34,20 @@ from haulier.core.policy.rights import Rights
 from haulier.core.ports import Clock
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
+from haulier.engine.credentials import RoleCredentials
 from haulier.engine.grants import Grants
 from haulier.engine.joblife import JobLimits
 from haulier.engine.local import LocalEngine
 from haulier.engine.proofs import Proofs
 from haulier.engine.sweeper import Sweeper
 from haulier.jobstore import SqlJobStore
+from haulier.objectstore.sts import StsClient
+from haulier.objectstore.transport import CurlDriver
 from haulier.service import Service
 from haulier.settings import Settings, load
 from haulier.spool import FolderSpool
 
+STS_CALLS_MAX: Final = 16
 REQUEST_DRAIN_SECONDS: Final = 5
 """How long running requests may take after SIGTERM; chunks drain meanwhile, and all is over within 10 s."""
 RESTART_GROUPS: Final = ("server", "engine", "compat")
@@ -93,7 +98,11 @@ class _Parts:
         self.failure: BaseException | None = None
         self.engine = LocalEngine(data_dir, stores, settings.engine.runners)
         rights = Rights(self.policies)
-        self.briefs = Briefs(self.directory, settings.store_credentials(), rights, self._spool, quotas=_quotas(settings))
+        self._sts = StsClient(lambda: CurlDriver(clock=clock, in_flight_max=STS_CALLS_MAX), clock)
+        credentials = RoleCredentials(self._sts.assume, clock, random.random, answered=self.engine.wake)
+        self.briefs = Briefs(
+            self.directory, settings.store_credentials(), rights, self._spool, credentials, quotas=_quotas(settings)
+        )
         self.proofs = Proofs(stores, clock)
         self.grants = Grants(stores, clock)
         self.coordinator = Coordinator(
@@ -103,6 +112,7 @@ class _Parts:
             self.briefs,
             self.proofs,
             self.grants,
+            credentials,
             clock,
             limits=_job_limits(settings),
             crashed=self._crashed,
@@ -164,11 +174,13 @@ class _Parts:
     def start(self) -> None:
         """Let jobs run."""
         self._sweeper.start()
+        self._sts.start()
         self.coordinator.start()
 
     def stop(self) -> None:
         """Let no job run any more."""
         self.coordinator.stop()
+        self._sts.stop()
         with self._reloading:
             self._sweeper.stop()
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from haulier.testing.server import S3_ROLE, HaulierServer
 class FaultyBench:
     """The store, two runners on it, and jobs by the S3 wire. `limits` are further keys of the store's settings."""
 
-    def __init__(self, *, runners: int = 2, **limits: object) -> None:
+    def __init__(self, *, runners: int = 2, role_keys: Mapping[str, object] | None = None, **limits: object) -> None:
         self.store = FaultyS3(("photos", "copies", "lists", "scratch"))
         settings = {
             "endpoint": self.store.endpoint,
@@ -25,7 +25,8 @@ class FaultyBench:
             "secret_key": "secret",
             **limits,
         }
-        self.server = HaulierServer({"main": settings}, runners=runners)
+        keys = None if role_keys is None else {"main": role_keys}
+        self.server = HaulierServer({"main": settings}, runners=runners, role_keys=keys)
 
     def __enter__(self) -> Self:
         self.store.__enter__()

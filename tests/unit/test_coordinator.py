@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter, deque
+from concurrent.futures import Future
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from haulier.core.accounts import Account, Key, Quotas, Role, User
+from haulier.core.accounts import Account, AssumedRole, Credentials, Key, Quotas, Role, User
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.directory import Directory
 from haulier.core.errors import Unavailable
@@ -19,11 +20,13 @@ from haulier.core.policy.rights import Rights
 from haulier.engine import frames
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
+from haulier.engine.credentials import RoleCredentials
 from haulier.engine.grants import Grants
 from haulier.engine.joblife import JobLimits
 from haulier.engine.port import FromRunner, RunnerJoined, RunnerLost
 from haulier.engine.proofs import Proofs
 from haulier.jobstore import SqlJobStore
+from haulier.objectstore.sts import StsRefused, StsUnavailable
 from haulier.operations.probing import Finding
 from unit.values import a_job
 
@@ -255,6 +258,26 @@ def accounts(users=("admin",)):
     return [Account(name="acme", users=(user,), roles=(Role(account="acme", name="batch", users=users),))]
 
 
+class Sts:
+    """What asks STS, answered at once, or when the test says so."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.asked = []
+        self.error = None
+        self.life_seconds = 60
+
+    def __call__(self, how, session):
+        future = Future()
+        self.asked.append((how, session))
+        if self.error is not None:
+            future.set_exception(self.error)
+        else:
+            expires_ms = self.clock.now_ms() + self.life_seconds * 1000
+            future.set_result(Credentials(f"K{len(self.asked)}", "S", "T", expires_ms=expires_ms))
+        return future
+
+
 class Flaky:
     """A job store that sometimes cannot be used, and sometimes has done what it says it could not (a lost answer)."""
 
@@ -289,6 +312,7 @@ class Stage:
         self.world.check = self.is_committed
         self.directory = Directory(accounts(users))
         self.crashes = []
+        self.sts = Sts(self.clock)
         self.restart()
 
     def is_committed(self, unit):
@@ -300,13 +324,15 @@ class Stage:
 
     def restart(self):
         """A new coordinator, as after kill -9: the old one's memory and runners are gone."""
+        self.credentials = RoleCredentials(self.sts, self.clock, lambda: 0.5)
         self.coordinator = Coordinator(
             self.jobstore,
             self.world,
             self.world,
-            Briefs(self.directory, {}, Rights(Policies()), self.world),
+            Briefs(self.directory, {}, Rights(Policies()), self.world, self.credentials),
             Proofs(self.stores, self.clock),
             Grants(self.stores, self.clock),
+            self.credentials,
             self.clock,
             limits=JobLimits(),
             crashed=self.crashes.append,
@@ -614,7 +640,14 @@ def test_accounts_share_the_runners_by_weight_whatever_their_jobs_priorities(tmp
 
 def test_a_brief_holds_the_accounts_own_limits_and_what_is_left_of_its_spool(stage):
     [account] = accounts()
-    briefs = Briefs(stage.directory, {}, Rights(Policies()), stage.world, quotas=Quotas(tasks_per_job=100, spool_bytes=1_000))
+    briefs = Briefs(
+        stage.directory,
+        {},
+        Rights(Policies()),
+        stage.world,
+        stage.credentials,
+        quotas=Quotas(tasks_per_job=100, spool_bytes=1_000),
+    )
     stage.world.used = {"acme/": 400}.get
     preparing, active = a_job(status="Preparing"), a_job(status="Active")
     assert (briefs.brief(preparing).tasks_max, briefs.brief(preparing).spool_bytes_max) == (100, 600)
@@ -897,4 +930,87 @@ def test_crashes_of_runners_and_coordinator_cost_no_row_and_double_none(tmp_path
     assert stage.world.reports[-1] == rows
     sealed = sorted(row for chunk in stage.jobstore.chunks(job.id) for row in stage.world.files[chunk.sealed_name])
     assert sealed == rows
+    stage.jobstore.close()
+
+
+def with_assumed_role(stage):
+    how = AssumedRole(arn="arn:aws:iam::1:role/x", endpoint="http://sts", caller=Credentials("a", "b"), region="us-east-1")
+    (account,) = accounts()
+    role = replace(account.roles[0], stores=("main",), assumed={"main": how})
+    stage.directory.reload([replace(account, roles=(role,))])
+
+
+def test_new_credentials_reach_every_runner_without_stopping_its_chunks(tmp_path):
+    stage = Stage(tmp_path, World(rows=400))
+    with_assumed_role(stage)
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    told = []
+    send = stage.world.send
+    stage.world.send = lambda runner, frame: (told.append((runner, frame)), send(runner, frame))
+    job = stage.settle(turns=4_000)
+    assert (job.status, job.succeeded) == ("Complete", 400)
+    given = [frame.jobs[0].access["main"].access_key for _, frame in told if isinstance(frame, frames.Submit)]
+    assert given[0] == "K1"
+    renewed = [frame.credentials.access_key for runner, frame in told if isinstance(frame, frames.Access) and runner == "toy-1"]
+    assert renewed == [f"K{number + 1}" for number in range(len(stage.sts.asked))]
+    lived = stage.clock.seconds
+    assert lived / 36 - 1 <= len(stage.sts.asked) <= lived / 24 + 2, "once in half a life"
+    assert "S" not in repr(told[0][1])
+    stage.jobstore.close()
+
+
+def test_a_role_that_sts_refuses_fails_the_job_within_a_minute_and_touches_no_task(stage):
+    with_assumed_role(stage)
+    stage.sts.error = StsRefused("AccessDenied", "not you")
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    job = stage.settle()
+    assert (job.status, job.failure.code) == ("Failed", "RoleNotAllowed")
+    assert "AccessDenied: not you" in job.failure.reason
+    assert len(stage.sts.asked) == 3
+    assert stage.clock.seconds < 60
+    assert not stage.world.effects
+
+
+def test_a_role_that_is_refused_later_fails_the_job_too(tmp_path):
+    stage = Stage(tmp_path, World(rows=4_000))
+    with_assumed_role(stage)
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: job.executed > 0)
+    stage.sts.error = StsRefused("AccessDenied", "no longer")
+    since = stage.clock.seconds
+    job = stage.settle(turns=4_000)
+    assert (job.status, job.failure.code) == ("Failed", "RoleNotAllowed")
+    assert stage.clock.seconds - since < 36 + 60
+    assert job.executed == len(stage.world.effects)
+    stage.jobstore.close()
+
+
+def test_an_sts_that_is_away_holds_the_job_tells_why_and_no_other_job_waits(stage):
+    with_assumed_role(stage)
+    stage.sts.error = StsUnavailable("STS at http://sts does not answer")
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    for _ in range(200):
+        stage.turn()
+    assert stage.job().status in ("New", "Preparing")
+    told = [event.facts for event in stage.jobstore.events(a_job().id) if event.kind == "postponed"]
+    assert told == [
+        {"code": "CredentialsUnavailable", "reason": "role 'batch' has no credentials: STS at http://sts does not answer"}
+    ]
+    assert 3 < len(stage.sts.asked) < 20
+    stage.sts.error = None
+    assert stage.settle().status == "Complete"
+    assert not stage.world.effects or set(stage.world.effects.values()) == {1}
+
+
+def test_an_sts_that_goes_away_fails_nothing_while_the_job_runs(tmp_path):
+    stage = Stage(tmp_path, World(rows=400))
+    with_assumed_role(stage)
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: job.executed > 0)
+    stage.sts.error = StsUnavailable("away")
+    for _ in range(400):
+        stage.turn()
+    assert stage.job().status == "Active"
+    stage.sts.error = None
+    assert stage.settle(turns=4_000).succeeded == 400
     stage.jobstore.close()

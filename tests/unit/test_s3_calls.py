@@ -10,7 +10,7 @@ import pytest
 from haulier.core import grants
 from haulier.core.accounts import Credentials
 from haulier.core.acl import Acl, Grant
-from haulier.core.effects import Answer, HashedFile, Request
+from haulier.core.effects import Answer, HashedFile, Request, Sleep
 from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.placement import Store
 from haulier.core.task import Outcome, Task
@@ -227,6 +227,46 @@ def test_an_expired_token_waits_for_newer_credentials_once() -> None:
     assert calls.copy().etag == "e1"
     assert calls.runner.slept == [0.0]
     assert "x-amz-security-token: token" in calls.runner.requests[-1].headers
+
+
+def assumed(calls: Calls, number: int, seconds: float = 60.0) -> Credentials:
+    return Credentials(f"new{number}", "secret", f"token{number}", expires_ms=calls.clock.now_ms() + round(seconds * 1000))
+
+
+def test_credentials_that_are_over_are_waited_for_and_nothing_is_sent_under_them() -> None:
+    calls = Calls(GOOD)
+    calls.store.replace_credentials(assumed(calls, 1, seconds=10))
+    calls.clock.advance(9.6)
+    copy = calls.store.copy_object("src", b"k", None, "dst", b"k")
+    for _ in range(400):
+        effect = copy.send(None)
+        assert isinstance(effect, Sleep)
+        calls.clock.advance(effect.seconds)
+    calls.store.replace_credentials(assumed(calls, 2))
+    request = copy.send(None)
+    assert isinstance(request, Request)
+    assert "Credential=new2/" in request.headers[0]
+    copy.close()
+
+
+def test_a_token_that_the_store_says_is_over_is_told_and_the_call_goes_on_with_the_next_one() -> None:
+    calls = Calls()
+    calls.store.replace_credentials(assumed(calls, 1))
+    told: list[Credentials] = []
+    calls.store.when_rejected(told.append)
+    copy = calls.store.copy_object("src", b"k", None, "dst", b"k")
+    expired = Answer(400, headers(), error("ExpiredToken"))
+    effect = copy.send(None)
+    effect = copy.send(expired)
+    while isinstance(effect, Sleep) and calls.clock.monotonic() < 30:
+        calls.clock.advance(effect.seconds + 0.1)
+        effect = copy.send(None)
+    assert isinstance(effect, Sleep), "nothing is sent under the same token"
+    assert [one.access_key for one in told] == ["new1"]
+    calls.store.replace_credentials(assumed(calls, 2))
+    assert isinstance(copy.send(None), Request)
+    with pytest.raises(StoreError, match="ExpiredToken"):
+        copy.send(expired)
 
 
 @pytest.mark.parametrize("status", [301, 307])

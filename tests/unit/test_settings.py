@@ -94,6 +94,50 @@ def test_an_empty_file_has_defaults_and_says_what_is_missing(settings_of, tmp_pa
     assert [warning.split("]")[0] for warning in settings.warnings] == ["no [stores.NAME", "no [accounts.NAME"]
 
 
+ASSUME = '[accounts.acme.roles.keys.main]\nassume_role_arn = "arn:x"\nsts_endpoint = "http://127.0.0.1:7"\n'
+
+
+def test_a_role_may_get_its_credentials_from_sts(settings_of):
+    text = changed("use_store_keys = true", "use_store_keys = false")
+    (account,) = settings_of(text + ASSUME).account_list()
+    (role,) = account.roles
+    assert role.keys == {}
+    how = role.assumed["main"]
+    assert (how.arn, how.endpoint, how.region, how.duration_seconds) == ("arn:x", "http://127.0.0.1:7", "us-east-1", 3600)
+    assert (how.caller.access_key, how.caller.secret_key) == ("store-key", "store-SECRET")
+    assert "SECRET" not in repr(role) + repr(how) + repr(account)
+    own = 'access_key = "own"\nsecret_key = "own-SECRET"\nexternal_id = "e"\nduration_seconds = 900\n'
+    how = settings_of(text + ASSUME + own).account_list()[0].roles[0].assumed["main"]
+    assert (how.caller.access_key, how.external_id, how.duration_seconds) == ("own", "e", 900)
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "problem"),
+    [
+        ('assume_role_arn = "arn:x"', ".sts_endpoint", "go together"),
+        ('sts_endpoint = "http://127.0.0.1:7"', ".assume_role_arn", "go together"),
+        ('external_id = "e"', "", "neither access_key and secret_key, nor"),
+        ('access_key = "k"\nsecret_key = "s-SECRET"\nexternal_id = "e"', ".external_id", "only beside assume_role_arn"),
+        ('assume_role_arn = "arn x"\nsts_endpoint = "http://127.0.0.1:7"', ".assume_role_arn", "without blanks"),
+        ('assume_role_arn = "arn:x"\nsts_endpoint = "127.0.0.1:7"', ".sts_endpoint", "is not an http or https URL"),
+        (ASSUME.partition("\n")[2] + "duration_seconds = 1", ".duration_seconds", "60"),
+        (ASSUME.partition("\n")[2] + 'secret_key = "s-SECRET"', ".access_key", "go together"),
+    ],
+)
+def test_a_role_that_cannot_ask_sts_is_refused(settings_of, keys, place, problem):
+    with pytest.raises(SettingsError) as refused:
+        settings_of(f"{GOOD}[accounts.acme.roles.keys.main]\n{keys}\n")
+    assert refused.value.path == f"{ROLE}.keys.main{place}"
+    assert problem in refused.value.problem
+    assert "SECRET" not in str(refused.value)
+
+
+def test_somebody_must_be_able_to_ask_sts(settings_of):
+    text = GOOD.replace('access_key = "store-key"\nsecret_key = "store-SECRET"\n', "").replace("use_store_keys = true\n", "")
+    with pytest.raises(SettingsError, match="nobody can ask STS"):
+        settings_of(text + ASSUME)
+
+
 def test_a_role_with_keys_of_its_own_acts_with_them(settings_of):
     own = 'users = ["admin"]\n[accounts.acme.roles.keys.main]\naccess_key = "role-key"\nsecret_key = "role-SECRET"\n'
     settings = settings_of(GOOD.replace('use_store_keys = true\nusers = ["admin"]', own))
@@ -262,11 +306,6 @@ BAD = {
     "trusted proxies": ('[server]\ntrusted_proxies = ["10.0.0.1"]', "server.trusted_proxies", "not usable in this version"),
     "functions": ('[functions."arn:aws:lambda:x"]\nurl = "http://f"', "functions", "not usable in this version"),
     "replication": ('[[replication]]\nsource = "a"', "replication", "not usable in this version"),
-    "a role to be assumed": (
-        f'{GOOD}[accounts.acme.roles.keys.main]\nassume_role_arn = "arn"\n',
-        f"{ROLE}.keys.main.assume_role_arn",
-        "not usable in this version",
-    ),
     "no policy document": (changed('policy = "admin"', 'policy = "./p.json"'), f"{USER}.policy", "p.json: No such file"),
     "a probe on the target": (changed("default = true", 'probe = "target"'), "stores.main.probe", "not usable in this version"),
 }

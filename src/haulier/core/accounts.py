@@ -17,6 +17,8 @@ class Credentials(msgspec.Struct, frozen=True):
     access_key: str
     secret_key: str
     session_token: str | None = None
+    expires_ms: int | None = None
+    """When they are over, by our clock; then newer ones will come. None = nobody knows, or never."""
 
     def __repr__(self) -> str:
         return f"Credentials({self.access_key!r}, …)"
@@ -92,6 +94,27 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         return [("name", self.name)]
 
 
+class AssumedRole(msgspec.Struct, frozen=True, kw_only=True):
+    """How a role gets its credentials for a store: by AssumeRole of an STS."""
+
+    arn: str
+    """The role to assume, as STS knows it."""
+    endpoint: str
+    caller: Credentials
+    """Who asks."""
+    region: str
+    """Signed for."""
+    external_id: str | None = None
+    duration_seconds: int = 3600
+    ca_file: str | None = None
+
+    def __repr__(self) -> str:
+        return f"AssumedRole({self.arn!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("arn", self.arn)]
+
+
 class Role(msgspec.Struct, frozen=True, kw_only=True):
     """What a job may act as (decisions §1): which stores and buckets, with which keys, and who may pass it."""
 
@@ -103,6 +126,8 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     use_store_keys: bool = False
     keys: Mapping[str, Credentials] = {}
     """Store name → keys of the role's own."""
+    assumed: Mapping[str, AssumedRole] = {}
+    """Store name → how it gets credentials there from STS."""
     users: tuple[str, ...] = ()
 
     def allows(self, store: str, bucket: str) -> bool:

@@ -46,7 +46,8 @@ class EventKind(StrEnum):
     RUNNER_LOST = "runner_lost"
     """`runner`, `reason`, `chunks`: so many chunks run again; their rows without an outcome are in doubt."""
     POSTPONED = "postponed"
-    """`code`, `reason`, `seconds`: the manifest cannot be read, or the report written, at present."""
+    """`code`, `reason`, mostly `seconds`: the manifest cannot be read, the report not written, or the role has no credentials at
+    present."""
 
 
 class Happening(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -18,9 +18,9 @@ class KeyPair(Protocol):
     """A role's own key for a store."""
 
     @property
-    def access_key(self) -> str: ...  # noqa: D102
+    def access_key(self) -> str | None: ...  # noqa: D102
     @property
-    def secret_key(self) -> str: ...  # noqa: D102
+    def secret_key(self) -> str | None: ...  # noqa: D102
     @property
     def session_token(self) -> str | None: ...  # noqa: D102
 

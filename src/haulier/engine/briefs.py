@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from haulier.core.accounts import NO_QUOTAS, Credentials, Quotas
+from haulier.core.accounts import NO_QUOTAS, Credentials, Quotas, Role
 from haulier.core.directory import Directory
 from haulier.core.job import Job
 from haulier.core.lifecycle import JobStatus
 from haulier.core.policy.rights import Rights
 from haulier.core.ports import Spool
+from haulier.engine.credentials import RoleCredentials
 from haulier.engine.frames import JobBrief
 
 
@@ -25,6 +26,7 @@ class Briefs:
         store_keys: Mapping[str, Credentials],
         rights: Rights,
         spool: Spool,
+        credentials: RoleCredentials,
         *,
         quotas: Quotas = NO_QUOTAS,
     ) -> None:
@@ -32,6 +34,7 @@ class Briefs:
         self._directory = directory
         self._rights = rights
         self._spool = spool
+        self._credentials = credentials
         self.reload(store_keys, quotas=quotas)
 
     def reload(self, store_keys: Mapping[str, Credentials], *, quotas: Quotas = NO_QUOTAS) -> None:
@@ -40,11 +43,12 @@ class Briefs:
         self._quotas = quotas
 
     def brief(self, job: Job) -> JobBrief:
-        """Raises JobFailure `RoleNotAllowed` when the account or role is gone, or its creator may not pass it any longer."""
+        """Raises JobFailure `RoleNotAllowed` when the account or role is gone, its creator may not pass it any longer, or STS
+        refuses it; CredentialsAwaited while it has none."""
         account = self._directory.account(job.account)
         role = self._rights.running_role(account, job)
         quotas = self._quotas if account is None else account.quotas.or_else(self._quotas)
-        access = {name: keys for name in role.stores if (keys := self._keys(role.keys, role.use_store_keys, name)) is not None}
+        access = self._access(role)
         return JobBrief(
             id=job.id,
             account=job.account,
@@ -53,7 +57,7 @@ class Briefs:
             operation=job.operation,
             report=job.report,
             placements=job.placements,
-            role=msgspec.structs.replace(role, keys={}),
+            role=msgspec.structs.replace(role, keys={}, assumed={}),
             access=access,
             status=job.status,
             reporting_ms=job.reporting_ms,
@@ -64,8 +68,8 @@ class Briefs:
         )
 
     def check(self, job: Job) -> None:
-        """Whether the job may be handed work at all. Raises JobFailure as `brief`."""
-        self._rights.running_role(self._directory.account(job.account), job)
+        """Whether the job may be handed work at all. Raises as `brief`."""
+        self._access(self._rights.running_role(self._directory.account(job.account), job))
 
     def weight(self, account: str) -> float:
         """The account's share of the runners, beside the weights of others."""
@@ -78,5 +82,10 @@ class Briefs:
             return None
         return max(0, spool_bytes - self._spool.used(f"{job.account}/"))
 
-    def _keys(self, own: Mapping[str, Credentials], use_store_keys: bool, store: str) -> Credentials | None:
-        return own.get(store) or (self._store_keys.get(store) if use_store_keys else None)
+    def _access(self, role: Role) -> dict[str, Credentials]:
+        return {name: keys for name in role.stores if (keys := self._keys(role, name)) is not None}
+
+    def _keys(self, role: Role, store: str) -> Credentials | None:
+        if store in role.assumed:
+            return self._credentials.of(role, store)
+        return role.keys.get(store) or (self._store_keys.get(store) if role.use_store_keys else None)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from haulier import logs
 from haulier.core.clock import SystemClock
-from haulier.engine.frames import Configure, Control, Renew, Submit, read_down, write_frame
+from haulier.engine.frames import Access, Configure, Control, Renew, Submit, read_down, write_frame
 from haulier.engine.runner import IN_FLIGHT_MAX, Runner
 from haulier.engine.threads import SystemThreads
 from haulier.objectstore.transport import CurlDriver
@@ -99,6 +99,8 @@ def _obey(runner: Runner, down: BinaryIO) -> None:
             runner.submit(frame)
         elif isinstance(frame, Control):
             runner.control(frame)
+        elif isinstance(frame, Access):
+            runner.replace_credentials(frame)
         else:
             runner.configure(frame)
 

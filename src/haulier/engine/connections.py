@@ -12,6 +12,7 @@ from haulier.core.errors import JobFailure
 from haulier.core.placement import Resolver, Store
 from haulier.core.ports import Clock, ObjectStore
 from haulier.engine.frames import JobBrief
+from haulier.engine.keyring import Keyring
 from haulier.objectstore.gate import Gates
 from haulier.objectstore.s3 import S3ObjectStore
 from haulier.objectstore.throttle import Throttle
@@ -20,12 +21,11 @@ from haulier.objectstore.throttle import Throttle
 class StoreLane:
     """The store for one bucket under one role, and its throttle (`chunkrun.Lane`)."""
 
-    __slots__ = ("acquired", "name", "released", "replace_credentials", "room", "store")
+    __slots__ = ("acquired", "name", "released", "room", "store")
 
     def __init__(self, name: str, store: S3ObjectStore, throttle: Throttle) -> None:
         self.name = name
         self.store: ObjectStore = store
-        self.replace_credentials = store.replace_credentials
         self.room = throttle.room
         self.acquired = throttle.acquired
         self.released = throttle.released
@@ -34,15 +34,17 @@ class StoreLane:
 class Connections:
     """Finds lanes; safe from any thread."""
 
-    def __init__(self, stores: Sequence[Store], gates: Gates, clock: Clock, random: Callable[[], float]) -> None:
+    def __init__(
+        self, stores: Sequence[Store], gates: Gates, keyring: Keyring, clock: Clock, random: Callable[[], float]
+    ) -> None:
         """`random` as for `S3ObjectStore`."""
         self._resolver = Resolver(stores)
         self._gates = gates
+        self._keyring = keyring
         self._clock = clock
         self._random = random
         self._lock = threading.Lock()
         self._lanes: dict[tuple[str, str, str, str], StoreLane] = {}
-        self._credentials: dict[tuple[str, str, str, str], object] = {}
 
     def place(self, brief: JobBrief, bucket: str, *, writes: bool) -> Store:
         """The store for the bucket. Raises JobFailure as `Resolver.placed`."""
@@ -75,15 +77,12 @@ class Connections:
         key = (store.name, bucket, brief.account, brief.role.name)
         with self._lock:
             lane = self._lanes.get(key)
-            if lane is not None and self._credentials[key] != credentials:
-                self._credentials[key] = credentials
-                lane.replace_credentials(credentials)
+            self._keyring.replace(brief.account, brief.role.name, store.name, credentials)
             if lane is None:
                 throttle = Throttle(self._clock, store.in_flight_max, gate=self._gates.of(store.name))
                 objects = S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=self._random)
-                lane = StoreLane(store.name, objects, throttle)
-                self._lanes[key] = lane
-                self._credentials[key] = credentials
+                self._keyring.add(brief.account, brief.role.name, store.name, objects)
+                lane = self._lanes[key] = StoreLane(store.name, objects, throttle)
             return lane
 
     def store(self, brief: JobBrief, bucket: str, *, writes: bool) -> ObjectStore:

@@ -20,6 +20,7 @@ from haulier.core.lifecycle import ENDING, TERMINAL, JobStatus
 from haulier.core.ports import Clock, JobStore, Spool
 from haulier.engine import frames
 from haulier.engine.briefs import Briefs
+from haulier.engine.credentials import RoleAt, RoleCredentials
 from haulier.engine.dispatch import Dispatch
 from haulier.engine.fileunits import FileUnits
 from haulier.engine.grants import Grants
@@ -55,6 +56,7 @@ class Coordinator:
         briefs: Briefs,
         proofs: Proofs,
         grants: Grants,
+        credentials: RoleCredentials,
         clock: Clock,
         *,
         limits: JobLimits,
@@ -70,6 +72,7 @@ class Coordinator:
         self._crashed = crashed
         self._proofs = proofs
         self._grants = grants
+        self._credentials = credentials
         self._runs: dict[str, JobRun] = {}
         self._progress = Progress(clock)
         self._dispatch = Dispatch(engine, briefs, self._progress)
@@ -146,11 +149,17 @@ class Coordinator:
         for notice in self._engine.receive(0 if self._progress.urgent and not stalled else wait_seconds):
             self._take(notice)
         self._readiness.runners = len(self._dispatch.runners)
+        self._renew_credentials()
         if stalled:
             self._renew_leases()
         else:
             self._commit_and_decide()
         self._readiness.turned()
+
+    def _renew_credentials(self) -> None:
+        for at, credentials in self._credentials.turn():
+            frame = frames.Access(account=at.account, role=at.role, store=at.store, credentials=credentials)
+            self._dispatch.tell_all(frame)
 
     def _commit_and_decide(self) -> None:
         self._readiness.waits_for("the job store")
@@ -260,6 +269,8 @@ class Coordinator:
             self._hand_out.sealed(event)
         elif isinstance(event, frames.Lied):
             self._hand_out.lied(event)
+        elif isinstance(event, frames.Rejected):
+            self._credentials.rejected(RoleAt(event.account, event.role, event.store), event.access_key)
         elif isinstance(event, frames.GivenBack):
             self._hand_out.given_back(event)
         elif isinstance(event, frames.UnitFailed) and self._holds_chunk(event):

@@ -3,6 +3,7 @@
 from haulier.core.chunk import Attempt
 from haulier.core.errors import JobFailure
 from haulier.engine.briefs import Briefs
+from haulier.engine.credentials import CredentialsAwaited
 from haulier.engine.frames import Control, Down, JobBrief, Submit, Unit
 from haulier.engine.jobrun import JobRun
 from haulier.engine.port import Engine
@@ -28,21 +29,29 @@ class Dispatch:
         return Attempt(self.epoch, self._counter)
 
     def may_act(self, run: JobRun) -> bool:
-        """Whether the job may act as its role still: it fails where it may not."""
+        """Whether the job may act as its role still: it fails where it may not. A role without credentials only waits."""
         try:
             self._briefs.check(run.job)
         except JobFailure as failure:
             self._progress.fail(run, failure.code, failure.reason)
             return False
+        except CredentialsAwaited as awaited:
+            self._progress.wait(run, awaited.problem)
         return True
 
     def brief(self, run: JobRun) -> JobBrief | None:
-        """What the runner must know of the job; None where the job may not run at all: it fails then."""
+        """What the runner must know of the job; None where the job may not run at all: it fails then; or while its role has no
+        credentials: it waits then, and its record says why."""
         try:
-            return self._briefs.brief(run.job)
+            brief = self._briefs.brief(run.job)
         except JobFailure as failure:
             self._progress.fail(run, failure.code, failure.reason)
             return None
+        except CredentialsAwaited as awaited:
+            self._progress.wait(run, awaited.problem)
+            return None
+        run.waits_for = None
+        return brief
 
     def weight(self, account: str) -> float:
         """See `Briefs.weight`."""

@@ -114,6 +114,15 @@ class Control(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     shutdown: bool = False
 
 
+class Access(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """New credentials of a role on a store, for all that runs there."""
+
+    account: str
+    role: str
+    store: str
+    credentials: Credentials
+
+
 class Renew(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Renews every lease, and acknowledges events up to and including this number."""
 
@@ -124,7 +133,7 @@ class Renew(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """By store: what the runner may do to it as long as its lease lasts."""
 
 
-Down = Configure | Submit | Control | Renew
+Down = Configure | Submit | Control | Access | Renew
 
 
 # -- up -----------------------------------------------------------------------------------------------------------------------
@@ -195,6 +204,15 @@ class Lied(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     seen: str
 
 
+class Rejected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A store says that these credentials are over."""
+
+    account: str
+    role: str
+    store: str
+    access_key: str
+
+
 class GivenBack(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The chunk was stopped; what it did is in its segments. Above `horizon` no row without an outcome can have been sent."""
 
@@ -223,7 +241,7 @@ class UnitFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     passing: bool = False
 
 
-Event = ChunkWritten | Prepared | Probed | Flushed | Sealed | Lied | GivenBack | Delivered | UnitFailed
+Event = ChunkWritten | Prepared | Probed | Flushed | Sealed | Lied | Rejected | GivenBack | Delivered | UnitFailed
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -66,7 +66,8 @@ class HandOut:
             run = self._runs[chosen.job]
             brief = self._dispatch.brief(run)
             if brief is None:
-                return
+                allowed -= {chosen.job}
+                continue
             self._dispatch.submit(
                 runner, brief, run.hand_out(self._dispatch.next_attempt(), runner, self._proofs.read_backs(run.job))
             )

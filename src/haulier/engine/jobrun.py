@@ -39,6 +39,8 @@ class JobRun:
         """Chunks of the preparation that runs now."""
         self.role_asked_at: float | None = None
         """Monotonic time at which it was last asked whether the job may still act as its role."""
+        self.waits_for: str | None = None
+        """Why it has no credentials, as its record was told."""
         self.loaded = False
         self.chunks: dict[int, Chunk] = {}
         self.segments: dict[int, list[Segment]] = {}

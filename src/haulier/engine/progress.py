@@ -41,6 +41,13 @@ class Progress:
         """Something for the job's record that none of its fields shows."""
         self.add(happening(run.job.id, self._clock.now_ms(), kind, **facts))
 
+    def wait(self, run: JobRun, problem: str | None) -> None:
+        """Its role has no credentials. Told once for each reason; None = they are only being asked for."""
+        if problem is not None and problem != run.waits_for:
+            _log.warning("job waits", job=run.job.id, reason=problem)
+            self.note(run, EventKind.POSTPONED, code="CredentialsUnavailable", reason=problem)
+        run.waits_for = problem or run.waits_for
+
     def moves(self, run: JobRun) -> bool:
         """Whether a move of the job waits for its commit: until then nothing is decided about it."""
         return any(isinstance(entry, JobMoved) and entry.job == run.job.id for entry in self._entries)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from haulier import operations
+from haulier.core.accounts import Credentials
 from haulier.core.chunk import LEASE_SECONDS, Segment
 from haulier.core.effects import Effect
 from haulier.core.errors import HaulierError, JobFailure, SpoolError, SpoolUnavailable
@@ -24,6 +25,7 @@ from haulier.engine.chunkrun import ChunkRun, Outcomes, Rows
 from haulier.engine.connections import Connections
 from haulier.engine.finisher import write_report
 from haulier.engine.frames import (
+    Access,
     Configure,
     Control,
     Event,
@@ -34,6 +36,7 @@ from haulier.engine.frames import (
     Lied,
     PrepareJob,
     ProbeStore,
+    Rejected,
     Renew,
     RunChunk,
     Sealed,
@@ -42,6 +45,7 @@ from haulier.engine.frames import (
     UnitFailed,
     WriteReport,
 )
+from haulier.engine.keyring import Keyring
 from haulier.engine.preparer import prepare
 from haulier.engine.prober import run_probe
 from haulier.engine.readback import ReadingBack
@@ -100,8 +104,9 @@ class Runner:
         self._scratch = Path(configure.scratch)
         self._fenced = fenced
         self._gates = Gates(clock)
+        self._keyring = Keyring(self._rejected)
         self._random = random
-        self._connections = Connections(configure.stores, self._gates, clock, random)
+        self._connections = Connections(configure.stores, self._gates, self._keyring, clock, random)
         self._units = threads.pool(FILE_UNITS_MAX, "unit")
         # Not the same threads: a manifest or report that waits for its store must not keep chunks of others from starting.
         self._loaders = threads.pool(2, "loader")
@@ -133,7 +138,11 @@ class Runner:
 
     def configure(self, frame: Configure) -> None:
         """Other stores from the next unit on."""
-        self._connections = Connections(frame.stores, self._gates, self._clock, self._random)
+        self._connections = Connections(frame.stores, self._gates, self._keyring, self._clock, self._random)
+
+    def replace_credentials(self, frame: Access) -> None:
+        """Sign with these from now on, also in what runs."""
+        self._driver.call(lambda: self._keyring.replace(frame.account, frame.role, frame.store, frame.credentials))
 
     def control(self, frame: Control) -> None:
         """Give chunks back, or all of them and end. Files that are read or written for these jobs are dropped."""
@@ -211,6 +220,10 @@ class Runner:
         """The coordinator hears of it with the next events, or at once."""
         self._told_at = self._clock.monotonic()
         self._mailbox.tell(self._serial, self._gates.usage(), urgent=urgent)
+
+    def _rejected(self, account: str, role: str, store: str, credentials: Credentials) -> None:
+        access_key = credentials.access_key
+        self._mailbox.put(Rejected(account=account, role=role, store=store, access_key=access_key))
 
     def _tick(self) -> None:
         asks = self._gates.want_more and self._clock.monotonic() - self._told_at >= ASK_SECONDS

@@ -12,7 +12,7 @@ from haulier.core.errors import StoreError
 from haulier.core.placement import Store
 from haulier.core.ports import Clock
 from haulier.objectstore.answers import Refused, bad_success, refusal, time_ms
-from haulier.objectstore.gate import FULL_SECONDS
+from haulier.objectstore.gate import FULL_SECONDS, LOOK_SECONDS
 from haulier.objectstore.keys import check_key
 from haulier.objectstore.retry import Tries, Verdict
 from haulier.objectstore.sigv4 import EMPTY_SHA256, Form, Signer, encode_key, encode_value
@@ -24,6 +24,8 @@ Headers = Sequence[tuple[str, str]]
 SECONDS: Final = 60.0
 CREDENTIALS_SECONDS: Final = 5.0
 """How long an expired token waits for its successor."""
+OVER_MS: Final = 500
+"""Credentials are not used any more so long before their end: a request needs time, too."""
 CLOCK_SAMPLE_SECONDS: Final = 10
 FORMS_MAX: Final = 1000
 NO_QUERY: Final = ("", "")
@@ -51,6 +53,8 @@ class Exchange:
         self._ca_file = store.ca_file
         self._forms: dict[tuple[str, str, Headers, tuple[str, ...]], Form] = {}
         self._sample_at = 0
+        self._rejected: Credentials | None = None
+        self.when_rejected: Callable[[Credentials], None] = lambda _: None
         self.ahead_ms = 0
         """The store's clock minus ours, as its last sampled Date said."""
 
@@ -161,6 +165,8 @@ class Exchange:
         signer = self.signer
         tries: Tries | None = None
         while True:
+            if signer.credentials.expires_ms is not None:
+                await self._wait_for_credentials()
             if throttle.breaker.reason is not None or gate.pace is not None or gate.in_flight >= gate.grant.in_flight:
                 await self._wait_for_leave()
             request = make()
@@ -212,8 +218,20 @@ class Exchange:
         if verdict is Verdict.SKEWED:
             self.signer.skew_ms = self.ahead_ms = self._skew_ms(answer)
         elif verdict is Verdict.EXPIRED and credentials is self.signer.credentials:
-            delay = CREDENTIALS_SECONDS
+            if credentials.expires_ms is None:
+                return CREDENTIALS_SECONDS
+            self._rejected = credentials
+            self.when_rejected(credentials)
         return delay
+
+    async def _wait_for_credentials(self) -> None:
+        """While those at hand are over, until others come: nothing fails because an STS is away."""
+        while True:
+            credentials = self.signer.credentials
+            over_ms = credentials.expires_ms
+            if credentials is not self._rejected and (over_ms is None or self.clock.now_ms() < over_ms - OVER_MS):
+                return
+            await Sleep(LOOK_SECONDS)
 
     async def _wait_for_leave(self) -> None:
         """While the breaker is open: until this call may be the probe, or the store is back. Then as the store's gate says."""

@@ -43,6 +43,10 @@ class S3ObjectStore:
         """`random` gives numbers in [0, 1), for the jitter of retries."""
         self._calls = Exchange(store, credentials, throttle=throttle, clock=clock, random=random)
 
+    def when_rejected(self, told: Callable[[Credentials], None]) -> None:
+        """Call it when the store says that credentials are over for which newer ones will come."""
+        self._calls.when_rejected = told
+
     @property
     def ahead_ms(self) -> int:
         """The store's clock minus ours, from the Date of its answers: right to about a second, 0 before the first answer."""

@@ -53,9 +53,10 @@ class Signer:
     `skew_ms` is added to the clock: the store's time minus ours, once the store has refused our time.
     """
 
-    def __init__(self, credentials: Credentials, region: str, clock: Clock) -> None:
+    def __init__(self, credentials: Credentials, region: str, clock: Clock, *, service: str = "s3") -> None:
         self.credentials = credentials
         self.region = region
+        self._service = service
         self.skew_ms = 0
         self.second = -1
         """Unix time of `stamp`."""
@@ -87,7 +88,7 @@ class Signer:
 
     def _derive(self, day: str) -> None:
         self._day = day
-        self.scope = f"{day}/{self.region}/s3/aws4_request"
+        self.scope = f"{day}/{self.region}/{self._service}/aws4_request"
         key = b"AWS4" + self.credentials.secret_key.encode()
         for part in self.scope.split("/"):
             inner, outer = _hmac_states(key)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from haulier.core.accounts import Account, Credentials, Key, Quotas, Role, User
+from haulier.core.accounts import Account, AssumedRole, Credentials, Key, Quotas, Role, User
 from haulier.core.errors import SettingsError
 from haulier.core.placement import Resolver, Store
 from haulier.core.policy import Policy
@@ -26,6 +26,7 @@ from haulier.settings.tables import (
     Document,
     EngineSettings,
     LimitSettings,
+    RoleKeys,
     ServerSettings,
     StoreSettings,
 )
@@ -65,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def account_list(self) -> tuple[Account, ...]:
         """The accounts in the file's order, with users and roles."""
-        return tuple(_account(name, table) for name, table in self.accounts.items())
+        return tuple(_account(name, table, self.stores) for name, table in self.accounts.items())
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -163,7 +164,22 @@ def _store(name: str, table: StoreSettings) -> Store:
     )
 
 
-def _account(name: str, table: AccountSettings) -> Account:
+def _assumed(keys: RoleKeys, arn: str, endpoint: str, store: StoreSettings) -> AssumedRole:
+    own = keys if keys.access_key is not None else store
+    assert own.access_key is not None  # `checks` has seen to it
+    assert own.secret_key is not None
+    return AssumedRole(
+        arn=arn,
+        endpoint=endpoint,
+        caller=_credentials(own.access_key, own.secret_key, own.session_token),
+        region=store.regions[0],
+        external_id=keys.external_id,
+        duration_seconds=keys.duration_seconds,
+        ca_file=None if store.ca_file is None else str(store.ca_file),
+    )
+
+
+def _account(name: str, table: AccountSettings, stores: Mapping[str, StoreSettings]) -> Account:
     return Account(
         name=name,
         aws_account_id=table.aws_account_id,
@@ -193,7 +209,14 @@ def _account(name: str, table: AccountSettings) -> Account:
                 buckets=role.buckets,
                 use_store_keys=role.use_store_keys,
                 keys={
-                    store: _credentials(keys.access_key, keys.secret_key, keys.session_token) for store, keys in role.keys.items()
+                    store: _credentials(keys.access_key, keys.secret_key, keys.session_token)
+                    for store, keys in role.keys.items()
+                    if keys.assume_role_arn is None and keys.access_key is not None and keys.secret_key is not None
+                },
+                assumed={
+                    store: _assumed(keys, keys.assume_role_arn, keys.sts_endpoint, stores[store])
+                    for store, keys in role.keys.items()
+                    if keys.assume_role_arn is not None and keys.sts_endpoint is not None
                 },
                 users=role.users,
             )

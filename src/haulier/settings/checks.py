@@ -17,6 +17,7 @@ from haulier.settings.tables import (
     AccountSettings,
     CompatSettings,
     EngineSettings,
+    RoleKeys,
     ServerSettings,
     StoreSettings,
     UserSettings,
@@ -110,6 +111,29 @@ def check_account(name: str, account: AccountSettings, stores: Collection[str], 
         # Users that it names may have been made by a command: `admin.merging` looks at them.
         for place, problem in problems_of_role(role, stores, keyed):
             raise SettingsError(f"{path}.roles[{index}]{place}", problem)
+        for store, keys in role.keys.items():
+            _check_role_keys(f"{path}.roles[{index}].keys.{store}", keys, has_caller=store in keyed)
+
+
+def _check_role_keys(path: str, keys: RoleKeys, *, has_caller: bool) -> None:
+    if (keys.access_key is None) != (keys.secret_key is None):
+        missing = "secret_key" if keys.secret_key is None else "access_key"
+        raise SettingsError(f"{path}.{missing}", "is missing: access_key and secret_key go together")
+    if keys.assume_role_arn is None and keys.sts_endpoint is None:
+        if keys.access_key is None:
+            raise SettingsError(path, "has neither access_key and secret_key, nor assume_role_arn and sts_endpoint")
+        if keys.external_id is not None:
+            raise SettingsError(f"{path}.external_id", "is of use only beside assume_role_arn")
+        return
+    if keys.assume_role_arn is None or keys.sts_endpoint is None:
+        missing = "assume_role_arn" if keys.assume_role_arn is None else "sts_endpoint"
+        raise SettingsError(f"{path}.{missing}", "is missing: assume_role_arn and sts_endpoint go together")
+    _check_endpoint(keys.sts_endpoint, f"{path}.sts_endpoint")
+    for name, value, longest in (("assume_role_arn", keys.assume_role_arn, 2048), ("external_id", keys.external_id, 1224)):
+        if value is not None and (not WORD.fullmatch(value) or len(value) > longest):
+            raise SettingsError(f"{path}.{name}", f"must be 1 to {longest:,} ASCII characters without blanks")
+    if keys.access_key is None and not has_caller:
+        raise SettingsError(path, "nobody can ask STS: give it access_key and secret_key here, or to the store")
 
 
 def check_accounts(accounts: Mapping[str, AccountSettings]) -> None:

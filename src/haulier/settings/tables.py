@@ -111,16 +111,17 @@ class UserSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RoleKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """`[accounts.NAME.roles.keys.STORE]`: a role's own keys for one store."""
+    """`[accounts.NAME.roles.keys.STORE]`: a role's own keys for one store, or how it gets them from STS."""
 
-    access_key: str
-    secret_key: Secret
+    access_key: str | None = None
+    secret_key: Secret | None = None
     session_token: Secret | None = None
-
-    later: ClassVar[Mapping[str, str]] = {
-        "assume_role_arn": "give the role access_key and secret_key",
-        "sts_endpoint": "give the role access_key and secret_key",
-    }
+    assume_role_arn: str | None = None
+    """The role to assume; access_key and secret_key, or else those of the store, ask for it."""
+    sts_endpoint: str | None = None
+    external_id: str | None = None
+    duration_seconds: Annotated[int, Meta(ge=60, le=43_200)] = 3600
+    """How long the credentials should last; AWS gives 900 at least."""
 
 
 class RoleSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -112,6 +112,8 @@ class FaultyS3:
         """Accepted so far."""
         self.busiest = 0
         """How many requests were being dealt with at the same time, at most."""
+        self.guard: Callable[[Seen], StoreError | None] = lambda _: None
+        """Says why a request may not be carried out."""
         self.retry_after: str | None = None
         """Sent along with SlowDown."""
         self._clock = clock or SystemClock()
@@ -418,6 +420,9 @@ class FaultyS3:
         arguments = dict(parse_qsl(query, keep_blank_values=True))
         try:
             _check(seen)
+            refused = self.guard(seen)
+            if refused is not None:
+                raise refused
             return self._route(seen, bucket, unquote_to_bytes(key), arguments)
         except StoreError as error:
             reply = _error(error.status, error.code, error.message)

@@ -42,7 +42,7 @@ class WaitedTooLong(RuntimeError):
     """A job did not reach the state that was waited for."""
 
 
-def toml(tables: Mapping[str, Any], path: str = "") -> str:
+def toml(tables: Mapping[str, Any], path: str = "", *, begun: bool = False) -> str:
     """Settings as TOML text: nested mappings are tables, sequences of mappings arrays of tables, the rest plain values."""
     plain, nested = [], []
     for name, value in tables.items():
@@ -50,10 +50,10 @@ def toml(tables: Mapping[str, Any], path: str = "") -> str:
         if isinstance(value, Mapping):
             nested.append(toml(value, inner))
         elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-            nested += [f"[[{inner}]]\n" + toml(table, "") for table in value]
+            nested += [f"[[{inner}]]\n" + toml(table, inner, begun=True) for table in value]
         else:
             plain.append(f"{name} = {json.dumps(value)}\n")  # a string of JSON is a basic string of TOML
-    head = f"[{path}]\n" if path and plain else ""
+    head = f"[{path}]\n" if path and plain and not begun else ""
     return head + "".join(plain) + ("\n" if plain else "") + "".join(nested)
 
 
@@ -71,8 +71,10 @@ class HaulierServer:
         folder: Path | None = None,
         runners: int = 2,
         extra: Mapping[str, Mapping[str, object]] | None = None,
+        role_keys: Mapping[str, object] | None = None,
     ) -> None:
-        """`stores` are the `[stores.…]` tables (see `SeaweedFS.settings`), `extra` keys that are added to the other tables."""
+        """`stores` are the `[stores.…]` tables (see `SeaweedFS.settings`), `extra` keys that are added to the other tables.
+        `role_keys`: store → keys of the role's own, or how it gets them; without it uses the stores' keys."""
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="haulier-server-"))
         self.config_file = self.folder / "haulier.toml"
@@ -82,6 +84,8 @@ class HaulierServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         tables = _settings(stores, self.port, self.data_dir, runners)
+        if role_keys is not None:
+            tables["accounts"]["acme"]["roles"][0] |= {"use_store_keys": False, "keys": role_keys}
         for name, keys in (extra or {}).items():
             tables[name] = {**tables.get(name, {}), **keys}
         self.folder.mkdir(parents=True, exist_ok=True)

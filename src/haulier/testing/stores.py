@@ -54,6 +54,30 @@ def weed_program() -> Path:
     return program
 
 
+def _roles(arn: str) -> dict[str, object]:
+    """What SeaweedFS must know to answer AssumeRole. The signing key is thrown away with the store."""
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sts:AssumeRole"]}
+    everything = {"Effect": "Allow", "Action": ["s3:*", "sts:ValidateSession"], "Resource": ["*"]}
+    return {
+        "sts": {
+            "tokenDuration": "1h",
+            "maxSessionLength": "12h",
+            "issuer": "seaweedfs-sts",
+            "signingKey": base64.b64encode(secrets.token_bytes(32)).decode(),
+        },
+        "policy": {"defaultEffect": "Deny"},
+        "roles": [
+            {
+                "roleName": arn.rpartition("/")[2],
+                "roleArn": arn,
+                "trustPolicy": {"Version": "2012-10-17", "Statement": [trust]},
+                "attachedPolicies": ["All"],
+            }
+        ],
+        "policies": [{"name": "All", "document": {"Version": "2012-10-17", "Statement": [everything]}}],
+    }
+
+
 class SeaweedFS:
     """A SeaweedFS of our own. Use it as a context manager, or call `start` and `stop`.
 
@@ -64,6 +88,8 @@ class SeaweedFS:
     region: Final = "us-east-1"
     access_key: Final = "demo-access-key"
     secret_key: Final = "demo-secret-key"
+    role_arn: Final = "arn:aws:iam::000000000000:role/BatchRole"
+    """A role that its STS, at the same endpoint, lets anyone with a key assume, and that may do everything."""
     grantee: Final = "qcs::cam::uin/100000000001:uin/100000000011"
     """Canonical id of the user that has only what is granted to it: on COS it would be called the same."""
 
@@ -166,6 +192,7 @@ class SeaweedFS:
         }
         grantee = {"name": "grantee", "credentials": [], "actions": [], "account": {"id": self.grantee, "displayName": "grantee"}}
         (self.folder / "s3.json").write_text(json.dumps({"identities": [identity, grantee]}))
+        (self.folder / "iam.json").write_text(json.dumps(_roles(self.role_arn)))
 
     def _choose_ports(self) -> None:
         ports = free_ports(2 * len(LISTENERS))
@@ -195,6 +222,7 @@ class SeaweedFS:
             f"-filer.localSocket={self.folder / 'filer.sock'}",
             f"-s3.localSocket={self.folder / 's3.sock'}",
             f"-s3.config={self.folder / 's3.json'}",
+            f"-s3.iam.config={self.folder / 'iam.json'}",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-s3.allowDeleteBucketNotEmpty=false",
