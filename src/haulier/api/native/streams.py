@@ -36,6 +36,9 @@ KEY_SECONDS: Final = 3.0
 HEARTBEAT_SECONDS: Final = 10.0
 """A stream says something at least so often, so that nothing between takes it for dead."""
 PROGRESS_SECONDS: Final = 0.5
+PHASES: Final = 16
+"""So many different intervals between PROGRESS_SECONDS and half as much again: or a thousand streams of one job would all speak
+in the same turn of the loop."""
 SEND_SECONDS: Final = 5.0
 """A client that takes nothing for so long is taken for gone."""
 EVENTS_AT_A_TIME: Final = 100
@@ -52,6 +55,7 @@ class Streams:
         self._watching = watching
         self._limiter = CapacityLimiter(THREADS)
         self._rendered: dict[str, tuple[Job, bytes]] = {}
+        self._begun = 0
 
     async def _read(self, read: Callable[[], T]) -> T:
         return await run_sync(read, limiter=self._limiter)
@@ -102,7 +106,9 @@ class Streams:
             with self._watching.of(caller.account.name, stream.job_id) as waiter:
                 job = await self._read(lambda: service.describe(caller, stream.job_id))
                 async with _leaving(receive, waiter):
-                    await self._stream(_Client(stream, send), waiter, job)
+                    self._begun += 1
+                    interval = PROGRESS_SECONDS * (1 + self._begun % PHASES / (2 * PHASES))
+                    await self._stream(_Client(stream, send, interval), waiter, job)
         except RequestError as error:
             return self._wire.refuse(request, error)
         except TimeoutError:  # the client takes nothing
@@ -120,7 +126,7 @@ class Streams:
                     continue
                 if not shown and (_ended(job) or client.progress_due <= monotonic()):
                     await client.tell("progress", self._progress(job))
-                    client.progress_due = monotonic() + PROGRESS_SECONDS
+                    client.progress_due = monotonic() + client.interval
                     shown = True
                 if _ended(job):
                     await client.tell("end", msgspec.json.encode(EndDocument(status=JobStatus(job.status))))
@@ -161,7 +167,9 @@ class Streams:
 class _Client:
     """The other end of a stream."""
 
-    def __init__(self, stream: Stream, send: Send) -> None:
+    def __init__(self, stream: Stream, send: Send, interval: float) -> None:
+        """`interval` is in seconds, between two messages of progress."""
+        self.interval = interval
         self.caller = stream.caller
         self.job_id = stream.job_id
         self.last = stream.after

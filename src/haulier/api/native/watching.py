@@ -50,7 +50,8 @@ class Waiter:
         """What was written since this was asked last, waiting for it so long. Raises JobNotFound once the job was deleted."""
         if not self._news:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), max(0.0, seconds))
+                async with asyncio.timeout(max(0.0, seconds)):  # unlike wait_for it makes no task
+                    await self._woken.wait()
         self._woken.clear()
         if self.hidden:
             raise JobNotFound(self.job_id)
