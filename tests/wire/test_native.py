@@ -343,7 +343,8 @@ def test_an_etag_saves_reading_what_is_known(served: Serving) -> None:
     again = client.get(f"jobs/{job_id}", headers={"If-None-Match": first.etag})
     assert (again.status, again.body, again.etag) == (304, b"", first.etag)
     served.move(job_id, E.PICKED_UP)
-    changed = client.get(f"jobs/{job_id}", headers={"If-None-Match": first.etag})
+    assert client.get(f"jobs/{job_id}", headers={"If-None-Match": "*"}).status == 304
+    changed = client.get(f"jobs/{job_id}", headers={"If-None-Match": f'"x", {first.etag}'})
     assert (changed.status, changed.json["status"]) == (200, "Preparing")
     assert changed.etag != first.etag
 
@@ -467,7 +468,9 @@ def test_what_is_not_served_is_said_so(served: Serving, method: str, path: str, 
 def test_answers_are_kept_by_nobody_and_audited(fresh: Serving) -> None:
     answer = fresh.native().post("jobs", A_JOB)
     assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
-    (entry,) = fresh.audited()
+    fresh.native().post(f"jobs/{answer.json['id']}/cancel", {"reason": "enough"})
+    entry, cancelled = fresh.audited()
+    assert (cancelled["requested"], cancelled["became"], cancelled["why"]) == ("Cancelled", "Cancelling", "enough")
     assert (entry["dialect"], entry["operation"], entry["user"], entry["status"]) == ("native", "create", "admin", 201)
     assert (entry["request_id"], entry["job"]) == (answer.headers["x-request-id"], answer.json["id"])
 

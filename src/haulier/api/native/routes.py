@@ -45,8 +45,6 @@ class Stream(Reply, frozen=True, kw_only=True):
     caller: Caller
     job_id: str
     after: int
-    resumed: bool
-    """Whether the client has been here before."""
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -159,10 +157,8 @@ class NativeWire(Wire):
         key = queries.idempotency_key(given.header("Idempotency-Key"))
         wanted = mapping.create_job(given.body, key, given.caller, extensions=self.service.extensions)
         job = self.service.create(given.caller, wanted)
-        reply = _job_reply(job, status=201)
-        return msgspec.structs.replace(
-            reply, headers=[*reply.headers, ("location", f"{ROOT}jobs/{job.id}")], noted=noted_job(job)
-        )
+        reply = _job_reply(job, status=201, noted=noted_job(job))
+        return msgspec.structs.replace(reply, headers=[*reply.headers, ("location", f"{ROOT}jobs/{job.id}")])
 
     def _list(self, given: Given) -> Reply:
         query: d.ListQuery = given.query
@@ -181,18 +177,13 @@ class NativeWire(Wire):
     def _get(self, given: Given) -> Reply:
         query: d.JobQuery = given.query
         known = queries.etags(given.header("If-None-Match"), "If-None-Match")
-        seen = query.version if query.version is not None else next(iter(known), None) if known else None
-
-        def answer(job: Job) -> Reply:
-            reply = _job_reply(job)
-            if known is not None and (known & {"*", dict(reply.headers)["etag"].strip('"')}):
-                return Reply(304, headers=reply.headers)
-            return reply
+        seen = known if query.version is None else frozenset({query.version})
 
         def look(last: bool) -> Reply | None:
             job = self.service.describe(given.caller, given.job_id)
-            changed = seen is not None and mapping.job_document(job).version != seen
-            return answer(job) if last or changed or _ended(job) else None
+            document = mapping.job_document(job)
+            changed = seen is not None and not seen & {"*", document.version}
+            return _unless_known(_job_reply(job), known) if last or changed or _ended(job) else None
 
         def wakes(written: Written) -> bool:
             return seen is not None or _ended(written.job)
@@ -228,7 +219,7 @@ class NativeWire(Wire):
         job = self.service.describe(given.caller, given.job_id)
         if last is not None and _ended(job) and not self.service.events(given.caller, job.id, after=after, limit=1):
             return Reply(204)  # the only answer after which a browser does not ask again
-        return Stream(200, caller=given.caller, job_id=job.id, after=after, resumed=last is not None)
+        return Stream(200, caller=given.caller, job_id=job.id, after=after)
 
     def _delete(self, given: Given) -> Reply:
         self.service.delete(given.caller, given.job_id, precondition=_holds(given, _job_version))
@@ -257,19 +248,19 @@ class NativeWire(Wire):
                 raise IllegalTransition(job.id, job.status, what)
 
         reason = mapping.text_of(given.body.reason, "reason")
-        return _job_reply(self.service.set_status(given.caller, given.job_id, requested, reason, precondition=precondition).job)
+        job = self.service.set_status(given.caller, given.job_id, requested, reason, precondition=precondition).job
+        return _job_reply(job, noted={"requested": requested, "became": str(job.status), "why": reason})
 
     def _set_priority(self, given: Given) -> Reply:
-        precondition = _holds(given, _job_version)
-        return _job_reply(self.service.set_priority(given.caller, given.job_id, given.body.priority, precondition=precondition))
+        holds = _holds(given, _job_version)
+        job = self.service.set_priority(given.caller, given.job_id, given.body.priority, precondition=holds)
+        return _job_reply(job, noted={"priority": job.priority})
 
     # -- tags
 
     def _get_tags(self, given: Given) -> Reply:
         reply = _tags_reply(self.service.get_tags(given.caller, given.job_id))
-        known = queries.etags(given.header("If-None-Match"), "If-None-Match")
-        same = known is not None and known & {"*", dict(reply.headers)["etag"].strip('"')}
-        return Reply(304, headers=reply.headers) if same else reply
+        return _unless_known(reply, queries.etags(given.header("If-None-Match"), "If-None-Match"))
 
     def _put_tags(self, given: Given) -> Reply:
         tags: Mapping[str, str] = given.body.tags
@@ -281,18 +272,27 @@ class NativeWire(Wire):
         return Reply(204)
 
 
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
 def _reply(document: msgspec.Struct, *, status: int = 200, etag: str | None = None) -> Reply:
     headers = [] if etag is None else [("etag", f'"{etag}"')]
     return Reply(status, msgspec.json.encode(document), headers)
 
 
-def _job_reply(job: Job, *, status: int = 200) -> Reply:
+def _job_reply(job: Job, *, status: int = 200, noted: Mapping[str, Any] = _NOTHING) -> Reply:
     document = mapping.job_document(job)
-    return _reply(document, status=status, etag=document.version)
+    return msgspec.structs.replace(_reply(document, status=status, etag=document.version), noted=noted)
 
 
 def _tags_reply(tags: Mapping[str, str]) -> Reply:
     return _reply(d.TagsDocument(tags=dict(tags)), etag=mapping.version_of(tags))
+
+
+def _unless_known(reply: Reply, known: frozenset[str] | None) -> Reply:
+    """The reply, or 304 where its ETag is one of those of If-None-Match."""
+    etag = dict(reply.headers)["etag"].strip('"')
+    return Reply(304, headers=reply.headers) if known is not None and known & {"*", etag} else reply
 
 
 def _ended(job: Job) -> bool:
