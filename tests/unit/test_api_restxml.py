@@ -556,3 +556,10 @@ def test_a_document_written_by_hand_reads_back() -> None:
         None,
         [["Error", None, [["Code", "A<B", []], ["Message", "x\ry", []]]], ["RequestId", None, []]],
     ]
+
+
+@pytest.mark.parametrize("name", ["JOBSTATUSES", "jobstatuses", "JobStatuses"])
+def test_a_parameter_that_differs_by_case_alone_is_told_how_it_is_written(name: str) -> None:
+    for model in (S3, COS):
+        with pytest.raises(InvalidField, match=f"^{name}: is written jobStatuses"):
+            model.parse_query("ListJobs", [(name, "Active")])

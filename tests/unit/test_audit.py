@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haulier.audit import AuditLog, files
-from haulier.audit.chain import GENESIS, BrokenChain, Link, follow, line, read
+from haulier.audit.chain import GENESIS, LINE_BYTES_MAX, BrokenChain, Link, follow, line, read
 from haulier.audit.files import Tail, verify
 from haulier.core.clock import SystemClock
 from haulier.core.errors import AuditBroken
@@ -79,6 +79,19 @@ def test_what_a_client_sent_cannot_fill_or_forge_the_log() -> None:
     assert members["path"].endswith("…")
     assert "nothing" not in members
     assert members["previous"] == GENESIS
+
+
+def test_a_line_is_never_longer_than_the_log_can_read_back_and_keeps_its_own_members() -> None:
+    for entry in (
+        {"kind": "role", "buckets": [f"bucket-{number}" for number in range(5000)]},
+        {"kind": "huge", "account": "acme"} | {f"member-{number}": "é" * 500 for number in range(100)},
+        {"kind": "forged", "sequence": 99, "previous": "x", "hash": "y"},
+    ):
+        written, end = line(entry, Link(4, GENESIS))
+        assert len(written) <= LINE_BYTES_MAX + 100
+        assert follow(written, Link(4, GENESIS)) == end
+        assert read(written)[2]["kind"] == entry["kind"]
+    assert line({"kind": "role", "buckets": ["a"] * 25}, Link())[0].count(b'"a"') == 20
 
 
 # -- the files -----------------------------------------------------------------------------------------------------------------
@@ -194,6 +207,25 @@ def test_a_disk_that_refuses_is_a_problem_until_it_takes_everything(
     log.stop()
     assert log.problem is None
     assert kinds(tmp_path / "audit") == ["log opened", "before", "during", "log closed"]
+
+
+def test_a_disk_that_stalls_is_a_problem_too(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    going_on = threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr("haulier.audit.log.DURABLE_SECONDS_MAX", 0.1)
+        patched.setattr(os, "fdatasync", lambda _descriptor: going_on.wait(10))
+        assert not log.record({"kind": "during"}, durable=True)
+        assert log.problem == "the audit log cannot be written: the disk does not answer"
+        going_on.set()
+    log.stop()
+    assert log.problem is None
+
+
+def test_who_waits_is_never_left_out(log: AuditLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("haulier.audit.log.WAITING_MAX", 0)
+    assert not log.record({"kind": "quiet"})
+    assert log.record({"kind": "durable"}, durable=True)
+    assert "durable" in kinds(tmp_path / "audit")
 
 
 def test_strangers_do_not_fill_the_disk(log: AuditLog, tmp_path: Path) -> None:

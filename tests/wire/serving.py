@@ -122,8 +122,8 @@ class NullAudit:
 
     problem: str | None = None
 
-    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> None:
-        pass
+    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> bool:
+        return True
 
 
 class ReadTwice(CosClient):

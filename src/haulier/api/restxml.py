@@ -123,13 +123,19 @@ class Model:
         return value, echo
 
     def parse_query(self, operation_name: str, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """The members that the query carries, from decoded names and values; unknown parameters are ignored.
+        """The members that the query carries, from decoded names and values; unknown parameters are ignored, but for one that
+        differs from a known one by case alone: a q-sign signature holds for both, and it would mean nothing.
 
         Raises InvalidField naming the parameter.
         """
         found: dict[str, Any] = {}
         for member in self.operations[operation_name].input_shape.members.values():
-            values = [value for name, value in pairs if name == member.tag] if member.location == "querystring" else []
+            if member.location != "querystring":
+                continue
+            values = [value for name, value in pairs if name == member.tag]
+            for name, _ in pairs:
+                if name != member.tag and name.lower() == member.tag.lower():
+                    raise InvalidField(name[:80], f"is written {member.tag}")
             if not values:
                 continue
             if member.shape.kind == "list":

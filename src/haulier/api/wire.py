@@ -176,7 +176,7 @@ class Wire(ABC):
         return ()
 
     def answer(self, request: RawRequest) -> Reply:
-        """What to answer to the request, errors included. What changed something is in the audit log before it is answered."""
+        """What to answer to the request, errors included. What changes something is in the audit log before it is done."""
         seen = _Seen(request, self.new_ids())
         try:
             seen.caller = self.authenticate(request)
@@ -185,20 +185,21 @@ class Wire(ABC):
             if seen.job_id:
                 self.check_job_id(seen.job_id)
             if seen.route.changes:
-                self._check_audit()
+                self._announce(seen)
             reply = seen.route.handle(Asked(seen.caller, seen.job_id, query_text(request), request.body, request))
         except Exception as error:  # noqa: BLE001 - whatever happens, the client gets the wire's own error
             return self._refusal(seen, error)
         operation = seen.route.operation
         _log.info("request answered", operation=operation, status=reply.status, request_id=seen.ids[0], **seen.who())
-        self.audit.record({**seen.entry(), "allowed": True, "status": reply.status, **reply.noted}, durable=seen.route.changes)
+        self.audit.record({**seen.entry(), "allowed": True, "status": reply.status, **reply.noted})
         content = [("content-type", self.content_type)] if reply.body else []
         return msgspec.structs.replace(reply, headers=[*self.headers(seen.ids, failed=False), *content, *reply.headers])
 
-    def _check_audit(self) -> None:
-        """Nothing is changed that the audit log could not tell. Raises Unavailable."""
-        if self.audit.problem is not None:
-            raise Unavailable(f"Nothing can be changed now: {self.audit.problem}.")
+    def _announce(self, seen: "_Seen") -> None:
+        """Nothing is changed that the audit log does not tell: what is about to be done is on disk first. Raises Unavailable."""
+        if self.audit.problem is None and self.audit.record({**seen.entry(), "kind": "intent"}, durable=True):
+            return
+        raise Unavailable(f"Nothing can be changed now: {self.audit.problem}.")
 
     def refuse(self, request: RawRequest, error: Exception) -> Reply:
         """The answer to a request that could not even be read."""

@@ -18,6 +18,11 @@ LINE_BYTES_MAX: Final = 16 * 1024
 TEXT_CHARACTERS_MAX: Final = 512
 """Of one value: what a client sent stands in the log, but it may not fill it."""
 
+ITEMS_MAX: Final = 20
+"""Of one list."""
+RESERVED: Final = frozenset({"sequence", "previous", "hash"})
+"""The chain's own members: what a caller gives under these names is left out."""
+
 _HASH_MEMBER: Final = b',"hash":"'
 _HASH_BYTES: Final = 64
 
@@ -36,18 +41,29 @@ class BrokenChain(ValueError):
 def line(entry: Mapping[str, Any], after: Link) -> tuple[bytes, Link]:
     """The entry as the line that follows `after`, with its line break, and the chain's new end.
 
-    Text is cut to TEXT_CHARACTERS_MAX; control characters are escaped by JSON, so an entry is always one line.
+    Text is cut to TEXT_CHARACTERS_MAX and lists to ITEMS_MAX, and what is larger than LINE_BYTES_MAX all the same keeps only who
+    and when. Control characters are escaped by JSON, so an entry is always one line.
     """
-    facts = {name: _cut(value) for name, value in entry.items() if value is not None}
-    head = {"sequence": after.sequence + 1, "previous": after.hash, **facts}
-    # Not msgspec: it would write what is not ASCII as it is, and terminals obey some of those characters.
-    body = json.dumps(head, separators=(",", ":")).encode("ascii")
+    facts = {name: _cut(value) for name, value in entry.items() if value is not None and name not in RESERVED}
+    body = _body(after, facts)
+    if len(body) > LINE_BYTES_MAX:
+        body = _body(after, {name: facts[name] for name in ("at", "kind", "account", "user") if name in facts} | {"cut": True})
     digest = hashlib.sha256(body).hexdigest()
     return body[:-1] + _HASH_MEMBER + digest.encode("ascii") + b'"}\n', Link(after.sequence + 1, digest)
 
 
+def _body(after: Link, facts: Mapping[str, Any]) -> bytes:
+    # Not msgspec: it would write what is not ASCII as it is, and terminals obey some of those characters.
+    members = {"sequence": after.sequence + 1, "previous": after.hash, **facts}
+    return json.dumps(members, separators=(",", ":")).encode("ascii")
+
+
 def _cut(value: Any) -> Any:
-    return value[: TEXT_CHARACTERS_MAX - 1] + "…" if isinstance(value, str) and len(value) > TEXT_CHARACTERS_MAX else value
+    if isinstance(value, str) and len(value) > TEXT_CHARACTERS_MAX:
+        return value[: TEXT_CHARACTERS_MAX - 1] + "…"
+    if isinstance(value, list | tuple) and len(value) > ITEMS_MAX:
+        return [*map(_cut, value[:ITEMS_MAX]), f"… and {len(value) - ITEMS_MAX} more"]
+    return [_cut(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def read(raw: bytes) -> tuple[Link, str, Mapping[str, Any]]:

@@ -41,9 +41,11 @@ class Tail:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         self._descriptor = descriptor
         self._size = os.fstat(descriptor).st_size
-        start = max(0, self._size - 2 * LINE_BYTES_MAX)
+        start = max(0, self._size - 3 * LINE_BYTES_MAX)
         tail = os.pread(descriptor, self._size - start, start)
         whole = tail.rfind(b"\n") + 1
+        if start and not tail.rfind(b"\n", 0, max(0, whole - 1)) + 1:
+            raise AuditBroken(f"{path} cannot be continued: its last lines are longer than any that this log writes")
         if whole < len(tail):
             self.torn_bytes += len(tail) - whole
             self._size = start + whole

@@ -74,23 +74,28 @@ class AuditLog:
             self._thread.join()
         self._tail.close()
 
-    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> None:
-        """Add an entry with the time; with `durable` it is on disk on return, or `problem` says why not.
+    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> bool:
+        """Add an entry with the time. With `durable`, True says that it is on disk; where it is not `problem` says why.
 
-        A request's entry without an `account` is one of somebody unknown: of those only a limited number is kept.
+        A request's entry without an `account` is one of somebody unknown: of those only a limited number is kept. Whoever waits
+        is never left out for want of room.
         """
         stranger = entry.get("kind") == "request" and entry.get("account") is None
         with self._changed:
-            if self._closing or len(self._waiting) >= WAITING_MAX or (stranger and not self._strangers.take()):
+            full = len(self._waiting) >= WAITING_MAX and not durable
+            if self._closing or full or (stranger and not self._strangers.take()):
                 self._left_out += 1
-                return
+                return False
             self._waiting.append({"at": timestamp(self._clock.now_ms()), **entry})
             self._recorded += 1
             mine = self._recorded
             self._urgent = self._urgent or durable
             self._changed.notify_all()
-            if durable:
-                self._changed.wait_for(lambda: self._written >= mine or self._problem is not None, DURABLE_SECONDS_MAX)
+            if not durable:
+                return True
+            if not self._changed.wait_for(lambda: self._written >= mine or self._problem is not None, DURABLE_SECONDS_MAX):
+                self._problem = "the audit log cannot be written: the disk does not answer"
+            return self._written >= mine
 
     def _run(self) -> None:
         while batch := self._gathered():

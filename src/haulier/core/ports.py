@@ -41,9 +41,9 @@ class Audit(Protocol):
         """Why nothing can be written down now; then nothing that changes anything should be done."""
         ...
 
-    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> None:
-        """Add an entry: names and JSON values, `kind` first; None leaves a member out. With `durable` it is on disk on return,
-        or `problem` says why not. Never raises."""
+    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> bool:
+        """Add an entry: names and JSON values, `kind` first; None leaves a member out. With `durable`, True says that it is on
+        disk; where it is not `problem` says why. Never raises."""
         ...
 
 
