@@ -338,6 +338,16 @@ def test_a_store_that_stays_away_for_a_day_is_given_up() -> None:
     assert len(calls.runner.requests) < 4000
 
 
+def test_a_final_refusal_returns_what_its_retries_took_and_widens_the_window() -> None:
+    missing = Answer(404, headers(), error("NoSuchKey"))
+    calls = Calls(answer=lambda _: INTERNAL if len(calls.runner.requests) % 2 else missing)
+    for _ in range(200):
+        assert calls.fails(calls.store.head_object("b", b"k")).status == 404
+    assert calls.throttle.quota.tokens == 500
+    assert calls.throttle.window.width > 32
+    assert max(calls.runner.slept) < 1, "an empty quota would make it wait"
+
+
 def test_requests_keep_the_pace_that_is_set() -> None:
     calls = Calls(answer=lambda _: GOOD)
     calls.store = S3ObjectStore(

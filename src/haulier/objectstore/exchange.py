@@ -203,6 +203,8 @@ class Exchange:
             throttle.failed(error.message)
         elif verdict is Verdict.THROTTLED:
             throttle.throttled()
+        elif verdict is Verdict.FINAL:
+            throttle.succeeded(tries.spent or 1)  # a key that is not there is a healthy store's answer like any other
         else:
             throttle.answered()
         if once and error.status == 500:

@@ -160,7 +160,7 @@ class Throttle:
         self.gate.tasks -= tasks
 
     def succeeded(self, returned: int = 1) -> None:
-        """A request went well; `returned` are the quota tokens that its retries took, or 1."""
+        """A request went well, or was refused for what it asks; `returned` are the quota tokens that its retries took, or 1."""
         self.window.clean()
         quota = self.quota
         if quota.tokens != quota.FULL:
@@ -169,7 +169,7 @@ class Throttle:
             self.breaker.answered()
 
     def answered(self) -> None:
-        """The store refused for a reason that says nothing of its load."""
+        """The store answered, and it says nothing of its load: the token or the time was wrong, or the store had trouble."""
         self.breaker.answered()
 
     def throttled(self) -> None:
