@@ -35,7 +35,7 @@ def boto3_client(endpoint: str, account_id: str | None = None, **client_argument
     core.register_component("data_loader", _ExtendedLoader(core.get_config_variable("data_path")))
     session = boto3.Session(botocore_session=core, region_name=client_arguments.pop("region_name", None))
     config = client_arguments.pop("config", None)
-    if _is_loopback(endpoint):
+    if is_loopback(endpoint):
         direct = Config(proxies={})
         config = direct if config is None else direct.merge(config)
     client = session.client(
@@ -60,7 +60,8 @@ def _without_account_prefix(params: dict[str, Any], **_: Any) -> None:
         params["url"] = urlunsplit(url._replace(netloc=url.netloc.removeprefix(f"{account}.")))
 
 
-def _is_loopback(endpoint: str) -> bool:
+def is_loopback(endpoint: str) -> bool:
+    """Whether the endpoint is on this machine, where no proxy can reach it."""
     host = urlsplit(endpoint).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -26,6 +26,7 @@ from haulier.core.errors import (
     TokenReused,
     TooManyTags,
 )
+from haulier.core.failures import NOT_ATTEMPTED, FailureClass, most_first
 from haulier.core.history import RecordedEvent
 from haulier.core.job import Dialect, Job, Manifest, OperationSpec, Placement, Report
 from haulier.core.legality import DISCARD, LEGAL, Reaction, react
@@ -345,6 +346,16 @@ class Service:
         """What happened to the job, behind the event numbered `after`, oldest first. Raises JobNotFound."""
         job = self.describe(caller, job_id)
         return self._jobstore.events(job.id, after=after, limit=limit)
+
+    def failures(self, caller: Caller, job_id: str) -> Sequence[FailureClass]:
+        """Why the job's tasks failed, the most frequent class first; of a job that has ended also the tasks that it left undone.
+        Raises JobNotFound."""
+        job = self.describe(caller, job_id)
+        found = self._jobstore.failures(job.id)
+        left = (job.total or 0) - job.executed
+        if left and job.status in TERMINAL:
+            found = most_first([*found, FailureClass(code=NOT_ATTEMPTED, status=0, count=left)])
+        return found
 
     def get_tags(self, caller: Caller, job_id: str) -> Mapping[str, str]:
         """The job's own tags."""

@@ -9,7 +9,8 @@ from typing import Any, Self
 from haulier.core.lifecycle import TERMINAL
 from haulier.testing.effects import EffectRunner
 from haulier.testing.faulty_s3 import FaultyS3
-from haulier.testing.server import S3_ROLE, HaulierServer
+from haulier.testing.server import ACCESS_KEY, S3_ROLE, SECRET_KEY, HaulierServer
+from wire.native import NativeClient
 
 
 class FaultyBench:
@@ -37,21 +38,32 @@ class FaultyBench:
         self.server.stop()
         self.store.__exit__(kind, error, trace)
 
+    def native(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        """The document that a call to the native API answers."""
+        answered = NativeClient(self.server.port, ACCESS_KEY, SECRET_KEY).call(method, path, body, **more)
+        assert answered.status < 400, answered.body
+        return answered.json
+
     def put(self, bucket: str, key: str, body: bytes = b"body") -> None:
         EffectRunner().run(self.store.store.put_object(bucket, key.encode(), body))
 
-    def job(self, operation: dict[str, Any], keys: Iterable[str]) -> str:
-        """A job on these objects of `photos`; a manifest of its own."""
+    def manifest(self, keys: Iterable[str]) -> tuple[str, str]:
+        """Store a manifest of these objects of `photos` in `lists`: its key and its ETag."""
         body = "".join(f"photos,{key}\n" for key in keys).encode()
         name = f"{uuid.uuid4()}.csv"
         self.put("lists", name, body)
+        return name, hashlib.md5(body).hexdigest()
+
+    def job(self, operation: dict[str, Any], keys: Iterable[str]) -> str:
+        """A job on these objects of `photos`; a manifest of its own."""
+        name, etag = self.manifest(keys)
         answer = self.server.s3control().create_job(
             ClientRequestToken=name,
             ConfirmationRequired=False,
             Operation=operation,
             Manifest={
                 "Spec": {"Format": "S3BatchOperations_CSV_20180820", "Fields": ["Bucket", "Key"]},
-                "Location": {"ObjectArn": f"arn:aws:s3:::lists/{name}", "ETag": hashlib.md5(body).hexdigest()},
+                "Location": {"ObjectArn": f"arn:aws:s3:::lists/{name}", "ETag": etag},
             },
             Priority=1,
             RoleArn=S3_ROLE,

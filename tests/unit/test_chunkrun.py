@@ -80,9 +80,9 @@ class Paper:
     def segment(self, unit, sequence, outcomes, horizon):
         self.segments.append((sequence, list(outcomes.rows), horizon))
 
-    def seal(self, unit, outcomes, failures):
+    def seal(self, unit, outcomes):
         assert self.sealed is None
-        self.sealed, self.failures = outcomes, failures
+        self.sealed = outcomes
 
     def give_back(self, unit, horizon, *, settled=False):
         assert self.returned is None
@@ -230,7 +230,14 @@ def test_a_failure_is_an_outcome_and_a_bug_is_a_failure_not_a_hang():
         102: (500, "InternalError"),
     }
     assert sealed.failed == 2
-    assert bench.paper.failures == {"NoSuchKey": 1, "InternalError": 1}
+    assert [(found.code, found.status, found.count) for found in sealed.failures] == [
+        ("NoSuchKey", 404, 1),
+        ("InternalError", 500, 1),
+    ]
+    assert [(sample.key, sample.at_ms) for found in sealed.failures for sample in found.samples] == [
+        (b"missing", 100_000),
+        (b"bug", 100_000),
+    ]
 
 
 def test_rows_of_one_key_run_one_after_another_in_manifest_order():

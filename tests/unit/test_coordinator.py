@@ -12,6 +12,7 @@ from haulier.core.accounts import Account, AssumedRole, Credentials, Key, Quotas
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.directory import Directory
 from haulier.core.errors import Unavailable
+from haulier.core.failures import FailureClass
 from haulier.core.grants import Usage
 from haulier.core.lifecycle import TERMINAL, JobEvent, advance
 from haulier.core.placement import Store
@@ -76,6 +77,11 @@ class Toy:
         self.outbox.clear()
         first, self.number = self.number, self.number + len(events)
         return FromRunner(self.name, frames.Events(first=first, events=events))
+
+
+def no_such_key(count):
+    """The failure classes of so many tasks whose object is not there."""
+    return (FailureClass(code="NoSuchKey", status=404, count=count),) if count else ()
 
 
 class World:
@@ -213,7 +219,7 @@ class World:
                     name=name,
                     succeeded=chunk.rows - failed,
                     failed=failed,
-                    failures={"NoSuchKey": fresh} if fresh else {},
+                    failures=no_such_key(fresh),
                     read_back=self._read_back(unit, state),
                 )
             )
@@ -233,7 +239,7 @@ class World:
         )  # fmt: skip
         state["sequence"] += 1
         state["fresh"].clear()
-        failures = {"NoSuchKey": segment.failed} if segment.failed else {}
+        failures = no_such_key(segment.failed)
         read = self._read_back(unit, state, segment.rows)
         toy.say(frames.Flushed(attempt=unit.attempt, segment=segment, horizon=unit.chunk.rows, failures=failures, read_back=read))
 
@@ -686,7 +692,7 @@ def test_more_than_half_failed_of_a_thousand_fails_the_job(tmp_path):
     job = stage.settle(turns=5_000)
     assert (job.status, job.failure.code) == ("Failed", "FailureThresholdExceeded")
     assert 1_000 <= job.executed < 3_000
-    assert job.failures == {"NoSuchKey": job.failed}
+    assert stage.jobstore.failures(job.id) == list(no_such_key(job.failed))
     assert len(stage.world.reports[0]) == job.executed
     stage.jobstore.close()
 
@@ -927,6 +933,7 @@ def test_crashes_of_runners_and_coordinator_cost_no_row_and_double_none(tmp_path
     bad = len(stage.world.bad_rows)
     assert (job.status, job.succeeded, job.failed, job.total) == ("Complete", len(rows) - bad, bad, len(rows))
     assert job.failures == ({"NoSuchKey": bad} if bad else {})
+    assert stage.jobstore.failures(job.id) == list(no_such_key(bad))
     assert stage.world.reports[-1] == rows
     sealed = sorted(row for chunk in stage.jobstore.chunks(job.id) for row in stage.world.files[chunk.sealed_name])
     assert sealed == rows

@@ -6,7 +6,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, insert
+from sqlalchemy import Engine, create_engine, insert, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -64,6 +64,24 @@ def test_jobs_of_an_earlier_version_can_be_looked_for() -> None:
         assert connection.exec_driver_sql("SELECT operation, description FROM job").all() == [("copy", "über all")]
         tags = connection.exec_driver_sql("SELECT job, key, value FROM job_tag ORDER BY key").all()
     assert tags == [("job-1", "a", "b"), ("job-1", "c", "")]
+
+
+def test_of_jobs_of_an_earlier_version_the_failures_by_code_are_classes() -> None:
+    engine = create_engine("sqlite://")
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    failing = json.dumps({"failures": {"NoSuchKey": 3, "Other": 2}})
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        columns = "id, account, token, status, priority, created_ms, total, succeeded, failed, document"
+        for job, failed, document in (("job-1", 5, failing), ("job-2", 0, "{}")):
+            values = (job, "acme", job, "New", 1, 1, 9, 0, failed, document)
+            connection.exec_driver_sql(f"INSERT INTO job ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        migrations.migrate(connection, "memory")
+        found = connection.execute(select(tables.failure_class)).all()
+    assert [(row.job, row.code, row.count) for row in found] == [("job-1", "NoSuchKey", 3), ("job-1", "Other", 2)]
+    assert all(rows.class_of(row[1:]).first_ms is None for row in found)
 
 
 def test_a_start_that_ends_in_the_middle_of_a_migration_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -62,6 +62,40 @@ class Calls:
         return caught.value
 
 
+# -- the store's names of requests -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(403, headers(x_amz_request_id="R1"), error("AccessDenied")),
+        Answer(403, headers(x_cos_request_id="R1"), error("AccessDenied")),
+        Answer(403, headers(), b"<Error><Code>AccessDenied</Code><RequestId>R1</RequestId></Error>"),
+        Answer(304, headers(x_amz_request_id="R1")),
+        Answer(301, headers(x_amz_request_id="R1"), error("PermanentRedirect")),
+        Answer(200, headers(x_amz_request_id="R1"), error("AccessDenied")),
+    ],
+)
+def test_a_refusal_has_the_stores_name_of_the_request(answer: Answer) -> None:
+    refused = Calls(answer)
+    assert refused.fails(refused.store.copy_object("src", b"k", None, "dst", b"k")).outcome().request_id == "R1"
+
+
+def test_a_try_of_unknown_fate_has_it_too_and_one_without_an_answer_has_none() -> None:
+    failed = Calls(Answer(500, headers(x_amz_request_id="R1"), error("InternalError")))
+    known = failed.fails(failed.store.copy_object("src", b"k", None, "dst", b"k"))
+    assert (known.unknown, known.request_id) == (True, "R1")
+    reset = Calls(RESET)
+    assert reset.fails(reset.store.copy_object("src", b"k", None, "dst", b"k")).request_id is None
+
+
+def test_every_key_that_a_batch_was_refused_has_the_batchs_name() -> None:
+    body = b"<DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code></Error></DeleteResult>"
+    calls = Calls(Answer(200, headers(x_amz_request_id="R9"), body))
+    outcomes = calls.runner.run(calls.store.delete_objects("bucket", [Task(0, "bucket", b"a"), Task(1, "bucket", b"b")]))
+    assert [(outcome.code, outcome.request_id) for outcome in outcomes] == [(None, None), ("AccessDenied", "R9")]
+
+
 # -- requests -------------------------------------------------------------------------------------------------------------------
 
 

@@ -67,11 +67,21 @@ def test_an_outcome_file_is_no_chunk_file() -> None:
 
 
 def test_an_outcome_file_gives_back_every_value() -> None:
-    data = files.encode_outcomes([7, 3], [404, 200], ["NoSuchKey", None], ["it is gone", None], [True, False])
+    data = files.encode_outcomes([7, 3], [404, 200], ["NoSuchKey", None], ["it is gone", None], [True, False], {7: "7F3A"})
     assert files.decode_outcomes(data).to_pylist() == [
-        {"row": 7, "status": 404, "code": "NoSuchKey", "message": "it is gone", "in_doubt": True},
-        {"row": 3, "status": 200, "code": None, "message": None, "in_doubt": False},
+        {"row": 7, "status": 404, "code": "NoSuchKey", "message": "it is gone", "in_doubt": True, "request_id": "7F3A"},
+        {"row": 3, "status": 200, "code": None, "message": None, "in_doubt": False, "request_id": None},
     ]
+
+
+def test_an_outcome_file_of_an_earlier_version_can_be_read_and_merged_with_newer_ones() -> None:
+    sink = pa.BufferOutputStream()
+    table = files.decode_outcomes(files.encode_outcomes([3], [200], [None], [None], [False])).drop_columns(["request_id"])
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    old = files.decode_outcomes(memoryview(sink.getvalue()))
+    new = files.decode_outcomes(files.encode_outcomes([7], [404], ["NoSuchKey"], [None], [False], {7: "7F3A"}))
+    assert files.merge_outcomes([new, old]).column("request_id").to_pylist() == [None, "7F3A"]
 
 
 def test_merged_outcomes_are_in_order_of_rows() -> None:

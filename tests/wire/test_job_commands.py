@@ -7,62 +7,12 @@ import sys
 
 import pytest
 
-from haulier.cli import main
-from wire.canned import ACCOUNT, HANG_UP, JOB, Answer, canned_server, described, listed, refused, updated
+from wire.canned import ACCOUNT, HANG_UP, JOB, Answer, described, listed, refused, updated
 
 PLACED = (
     "<Placements><member><Bucket>lists</Bucket><Store>main</Store></member><member><Bucket>data</Bucket></member></Placements>"
 )
 REPORT = "<Report><Enabled>true</Enabled><Bucket>arn:aws:s3:::out</Bucket><Prefix>reports</Prefix></Report>"
-
-
-@pytest.fixture
-def server():
-    with canned_server() as server:
-        yield server
-
-
-@pytest.fixture
-def environment(server, monkeypatch):
-    variables = {
-        "HAULIER_ENDPOINT": server.url,
-        "HAULIER_ACCOUNT_ID": ACCOUNT,
-        "HAULIER_ACCESS_KEY": "key-id",
-        "HAULIER_SECRET_KEY": "hidden-value",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "HTTP_PROXY": "http://127.0.0.1:9",
-    }
-    for name in (
-        "NO_PROXY",
-        "no_proxy",
-        "http_proxy",
-        "AWS_PROFILE",
-        "AWS_REGION",
-        "AWS_DEFAULT_REGION",
-        "FORCE_COLOR",
-        "TTY_COMPATIBLE",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def haulier(environment, capsys):
-    """Runs a command line; its exit code, standard output and standard error."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        shown = capsys.readouterr()
-        assert "hidden-value" not in shown.out + shown.err
-        assert "\x1b" not in shown.out + shown.err
-        assert "Traceback" not in shown.err
-        return code, shown.out, shown.err
-
-    return run
 
 
 def listed_job(job_id: str, status: str, description: str = "") -> str:

@@ -65,14 +65,14 @@ class Jobs:
 
     def get(self, job_id: str) -> dict[str, Any]:
         """The job's description."""
-        _check_job_id(job_id)
+        check_job_id(job_id)
         with in_plain_words(self.endpoint):
             job: dict[str, Any] = self._client.describe_job(JobId=job_id)["Job"]
         return job
 
     def request(self, job_id: str, status: str, reason: str | None = None) -> dict[str, Any]:
         """Ask for `Ready` or `Cancelled`; the answer's JobId, Status and StatusUpdateReason."""
-        _check_job_id(job_id)
+        check_job_id(job_id)
         more = {"StatusUpdateReason": reason} if reason else {}
         with in_plain_words(self.endpoint):
             answer: dict[str, Any] = self._client.update_job_status(JobId=job_id, RequestedJobStatus=status, **more)
@@ -150,7 +150,8 @@ def _settings(path: Path, account_id: str | None) -> dict[str, str]:
     raise CommandFailed(Exit.USAGE, f"{path} has no account {which} and an admin user")
 
 
-def _check_job_id(job_id: str) -> None:
+def check_job_id(job_id: str) -> None:
+    """Raises CommandFailed for what can be no job's id."""
     # Left to botocore and the server, this would be wrong usage for some ids and a refused request for others.
     if not _JOB_ID.fullmatch(job_id):
         raise CommandFailed(Exit.NOT_FOUND, f"there is no job {job_id!r}: an id has 5 to 36 letters, digits, - and _")

@@ -1,4 +1,4 @@
-"""`haulier job`: look at jobs, wait for them, confirm and cancel them. Jobs of both wires are shown."""
+"""`haulier job`: look at jobs and their failures, wait for them, confirm and cancel them. Jobs of both wires are shown."""
 
 import contextlib
 import signal
@@ -13,6 +13,8 @@ from cyclopts import App, Parameter
 from haulier.cli import output as out
 from haulier.cli.client import Connection, Jobs, jobs
 from haulier.cli.exits import CommandFailed, Exit
+from haulier.cli.failures import failures
+from haulier.cli.jobargs import JobId, OutputOption
 from haulier.cli.output import Output
 from haulier.cli.progress import TERMINAL, State, View, summary, view
 from haulier.core.lifecycle import JobStatus
@@ -23,8 +25,7 @@ _UNREACHABLE_SECONDS_MAX: Final = 120.0
 _REASON_BYTES_MAX: Final = 256
 _HERE: Final = Connection()
 
-OutputOption = Annotated[Output, Parameter(name=("--output", "-o"))]
-JobId = Annotated[str, Parameter(name="job-id", negative=())]
+app.command(failures)
 
 
 @app.command(name="list")

@@ -249,16 +249,30 @@ class StoreError(HaulierError):
 
     `status` is the HTTP status (0 when no answer came), `code` the store's error code or one of ours for empty error bodies,
     `unknown` is true when the request may have been carried out although no answer says so; `since_ms` is then the earliest
-    moment it can have been, by our clock.
+    moment it can have been, by our clock. `request_id` is the store's own name of the request, which its operator can look up.
     """
 
-    def __init__(self, status: int, code: str, message: str, *, unknown: bool = False, since_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        unknown: bool = False,
+        since_ms: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
         self.unknown = unknown
         self.since_ms = since_ms
+        self.request_id = request_id
+
+    def outcome(self, *, code: str = "", message: str = "") -> Outcome:
+        """The failure of a task that ends by it, with another code or message where these are given."""
+        return Outcome(self.status, code or self.code or "InternalError", message or self.message, self.request_id)
 
 
 class BatchInDoubt(StoreError):
@@ -267,7 +281,9 @@ class BatchInDoubt(StoreError):
 
     def __init__(self, error: StoreError, outcomes: Sequence[Outcome | None]) -> None:
         """`error` is how the request ended whose fate is not known."""
-        super().__init__(error.status, error.code, error.message, unknown=True, since_ms=error.since_ms)
+        super().__init__(
+            error.status, error.code, error.message, unknown=True, since_ms=error.since_ms, request_id=error.request_id
+        )
         self.outcomes = outcomes
 
 

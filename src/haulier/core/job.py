@@ -1,13 +1,10 @@
 """A job and its parts as plain values. Times are Unix milliseconds, sizes are bytes, counts are tasks."""
 
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 
 Dialect = Literal["s3control", "cos", "native"]
-
-
-FAILURE_CODES_MAX: Final = 20
 
 
 class ObjectName(msgspec.Struct, frozen=True):
@@ -122,7 +119,7 @@ class Job(msgspec.Struct, kw_only=True):
     succeeded: int = 0
     failed: int = 0
     failures: dict[str, int] = {}
-    """Failed tasks by code, live; codes beyond the first FAILURE_CODES_MAX are counted as `Other`."""
+    """Failed tasks by code, live: the sums of its failure classes (`core.failures`)."""
     read_back: dict[str, int] = {}
     """Successes that were read back, by store: the first ones of the job are (decisions §4)."""
     reporting_ms: int | None = None

@@ -13,6 +13,7 @@ import msgspec
 from haulier.core.acl import Acl
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.effects import Effect, HashedFile
+from haulier.core.failures import FailureClass
 from haulier.core.history import Happening, RecordedEvent
 from haulier.core.job import Failure, Job, Placement
 from haulier.core.lifecycle import JobEvent
@@ -73,8 +74,8 @@ class SegmentAdded(msgspec.Struct, frozen=True, tag=True):
 
     segment: Segment
     horizon: int
-    failures: dict[str, int] = {}
-    """Failed tasks of the segment by code."""
+    failures: tuple[FailureClass, ...] = ()
+    """Why tasks of the segment failed; their counts add up to its `failed`."""
     read_back: dict[str, int] = {}
     """Successes of the segment that were read back, by store."""
 
@@ -97,8 +98,8 @@ class ChunkSealed(msgspec.Struct, frozen=True, tag=True):
     name: str
     succeeded: int
     failed: int
-    failures: dict[str, int] = {}
-    """Failed tasks by code, without those that segments told already."""
+    failures: tuple[FailureClass, ...] = ()
+    """Why tasks failed, without those that segments told already."""
     read_back: dict[str, int] = {}
     """Successes that were read back, by store, likewise."""
 
@@ -197,6 +198,11 @@ class JobStore(Protocol):
     def events(self, job_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[RecordedEvent]:
         """The job's record behind the number `after`, in order of commit: whoever's job it is, also when it was deleted. The
         first FIRST_KEPT and the newest NEWEST_KEPT events are there. Empty for a job that is not there."""
+        ...
+
+    def failures(self, job_id: str) -> Sequence[FailureClass]:
+        """Why the job's tasks failed, as far as that is committed, also while it runs: of CLASSES_MAX classes at most, whose
+        counts add up to its `failed`. Whoever's job it is; empty for a job that is not there."""
         ...
 
     def changed(self) -> Callable[[float], bool]:

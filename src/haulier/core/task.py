@@ -29,11 +29,13 @@ class Outcome(NamedTuple):
     """The final result of a task; never changes once recorded.
 
     `status` is the HTTP status of the object call (0 = none was made), `code` is None exactly when the task succeeded.
+    `request_id` is the store's own name of a request that it refused, where it gave one.
     """
 
     status: int
     code: str | None = None
     message: str | None = None
+    request_id: str | None = None
 
     @property
     def succeeded(self) -> bool:

@@ -4,7 +4,7 @@ Everything here runs on the driver's thread, but for the writing of files (`Outc
 decisions §3 ("Start horizon", "Order", "In doubt").
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
@@ -15,6 +15,7 @@ import structlog
 from haulier.core.chunk import FIRST_HORIZON, FLUSH_OUTCOMES, FLUSH_SECONDS, Chunk, next_horizon
 from haulier.core.effects import Stopped
 from haulier.core.errors import StoreError
+from haulier.core.failures import FailureClass, Tally
 from haulier.core.ports import Clock, Driver, ObjectStore, Operation
 from haulier.core.task import Outcome, Task
 from haulier.engine.frames import RunChunk
@@ -58,7 +59,7 @@ class Rows(msgspec.Struct, frozen=True):
 class Outcomes:
     """Outcomes as columns, in the order in which they came."""
 
-    __slots__ = ("codes", "in_doubt", "messages", "read_back", "rows", "statuses")
+    __slots__ = ("codes", "failures", "in_doubt", "messages", "read_back", "request_ids", "rows", "statuses")
 
     def __init__(self) -> None:
         self.rows: list[int] = []
@@ -66,6 +67,10 @@ class Outcomes:
         self.codes: list[str | None] = []
         self.messages: list[str | None] = []
         self.in_doubt: list[bool] = []
+        self.request_ids: dict[int, str] = {}
+        """By row: of failures that the store named."""
+        self.failures: tuple[FailureClass, ...] = ()
+        """Why its failed tasks failed; of a flush only."""
         self.read_back: dict[str, int] = {}
         """How many successes were read back, by store; of a flush only."""
 
@@ -79,15 +84,12 @@ class Outcomes:
         self.codes += other.codes
         self.messages += other.messages
         self.in_doubt += other.in_doubt
+        self.request_ids |= other.request_ids
 
     @property
     def failed(self) -> int:
         """How many of them failed."""
         return len(self.codes) - self.codes.count(None)
-
-    def failures(self) -> dict[str, int]:
-        """How many of them failed, by code."""
-        return dict(Counter(code for code in self.codes if code is not None)) if self.failed else {}
 
 
 class OutcomeWriter(Protocol):
@@ -97,9 +99,9 @@ class OutcomeWriter(Protocol):
         """Write a segment; its event asks for the horizon."""
         ...
 
-    def seal(self, unit: RunChunk, outcomes: Outcomes, failures: dict[str, int]) -> None:
-        """Merge with the unit's committed segments and write the sealed file; `failures`, and what was read back, are those that
-        no segment told."""
+    def seal(self, unit: RunChunk, outcomes: Outcomes) -> None:
+        """Merge with the unit's committed segments and write the sealed file; its failure classes, and what was read back, are
+        those that no segment told."""
         ...
 
     def lied(self, unit: RunChunk, store: str, seen: str) -> None:
@@ -152,6 +154,7 @@ class ChunkRun:
         self._in_flight = 0
         self._stopping = False
         self._fresh = Outcomes()
+        self._tally = Tally()
         self._all = Outcomes()
         self._sequence = 0
         self._flushed_at = clock.monotonic()
@@ -323,11 +326,16 @@ class ChunkRun:
 
     def _note(self, position: int, outcome: Outcome) -> None:
         fresh = self._fresh
-        fresh.rows.append(self._chunk.first_row + position)
+        row = self._chunk.first_row + position
+        fresh.rows.append(row)
         fresh.statuses.append(outcome.status)
         fresh.codes.append(outcome.code)
         fresh.messages.append(outcome.message)
         fresh.in_doubt.append(position < self.unit.doubt_below)
+        if outcome.code is not None:
+            self._tally.add(self._task(position), outcome, self._clock.now_ms())
+            if outcome.request_id is not None:
+                fresh.request_ids[row] = outcome.request_id
         self._done[position] = 1
         self._left -= 1
 
@@ -358,7 +366,7 @@ class ChunkRun:
 
     def flush(self) -> None:
         """Hand the outcomes since the last flush to the writer, and ask for the next horizon."""
-        self._take_read()
+        self._tell_of_fresh()
         now = self._clock.monotonic()
         rate = self._started_since_flush / max(now - self._flushed_at, 0.05)
         # Rows that an earlier attempt has done need no room: were there many, none of those behind them could ever start.
@@ -386,18 +394,19 @@ class ChunkRun:
         if self._in_flight == 0 and not self.finished:
             self._give_back()
 
-    def _take_read(self) -> None:
+    def _tell_of_fresh(self) -> None:
+        """What goes along with the outcomes since the last flush."""
+        self._fresh.failures = self._tally.take()
         if self._reader is not None:
             self._fresh.read_back = self._reader.take_read()
 
     def _seal(self) -> None:
-        failures = self._fresh.failures()
-        self._take_read()
+        self._tell_of_fresh()
         self._all.extend(self._fresh)
-        self._all.read_back = self._fresh.read_back
+        self._all.failures, self._all.read_back = self._fresh.failures, self._fresh.read_back
         self._fresh = Outcomes()
         self.finished = True
-        self._writer.seal(self.unit, self._all, failures)
+        self._writer.seal(self.unit, self._all)
 
     def _give_back(self, *, settled: bool = False) -> None:
         if len(self._fresh):
@@ -415,6 +424,6 @@ class ChunkRun:
 
 def _outcome_of(error: BaseException | None) -> Outcome:
     if isinstance(error, StoreError):
-        return Outcome(error.status, error.code or "InternalError", error.message)
+        return error.outcome()
     _log.error("operation failed unexpectedly", error=repr(error), exc_info=error)
     return Outcome(500, "InternalError", f"unexpected {type(error).__name__} in the operation; see the server's log")

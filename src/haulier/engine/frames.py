@@ -11,6 +11,7 @@ import msgspec
 
 from haulier.core.accounts import Credentials, Role
 from haulier.core.chunk import Attempt, Chunk, Segment
+from haulier.core.failures import FailureClass
 from haulier.core.grants import Grant, Usage
 from haulier.core.job import Dialect, Manifest, OperationSpec, Placement, Report
 from haulier.core.placement import Store
@@ -173,8 +174,8 @@ class Flushed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     attempt: Attempt
     segment: Segment
     horizon: int
-    failures: dict[str, int]
-    """Failed tasks of the segment by code."""
+    failures: tuple[FailureClass, ...] = ()
+    """Why tasks of the segment failed."""
     read_back: dict[str, int] = {}
     """Successes of the segment that were read back, by store."""
 
@@ -188,8 +189,8 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     name: str
     succeeded: int
     failed: int
-    failures: dict[str, int]
-    """Failed tasks by code, without those that Flushed told already."""
+    failures: tuple[FailureClass, ...] = ()
+    """Why tasks failed, without those that Flushed told already."""
     read_back: dict[str, int] = {}
     """Successes that were read back, by store, likewise."""
 

@@ -417,9 +417,9 @@ class Writer:
         """Write a segment, then its event."""
         self._thread.submit(self._guarded, unit, lambda: self._segment(unit, sequence, outcomes, horizon))
 
-    def seal(self, unit: RunChunk, outcomes: Outcomes, failures: dict[str, int]) -> None:
+    def seal(self, unit: RunChunk, outcomes: Outcomes) -> None:
         """Write the sealed file, then its event."""
-        self._thread.submit(self._guarded, unit, lambda: self._seal(unit, outcomes, failures))
+        self._thread.submit(self._guarded, unit, lambda: self._seal(unit, outcomes))
 
     def lied(self, unit: RunChunk, store: str, seen: str) -> None:
         """The event alone, before all that waits for the disk."""
@@ -473,12 +473,12 @@ class Writer:
                 attempt=unit.attempt,
                 segment=segment,
                 horizon=horizon,
-                failures=outcomes.failures(),
+                failures=outcomes.failures,
                 read_back=outcomes.read_back,
             )
         )
 
-    def _seal(self, unit: RunChunk, outcomes: Outcomes, failures: dict[str, int]) -> None:
+    def _seal(self, unit: RunChunk, outcomes: Outcomes) -> None:
         chunk = unit.chunk
         tables = [files.decode_outcomes(self._spool.read(segment.name)) for segment in unit.segments]
         tables.append(files.decode_outcomes(_encoded(outcomes)))
@@ -496,7 +496,7 @@ class Writer:
                 name=name,
                 succeeded=chunk.rows - failed,
                 failed=failed,
-                failures=failures,
+                failures=outcomes.failures,
                 read_back=outcomes.read_back,
             )
         )
@@ -508,4 +508,6 @@ def _name(unit: RunChunk, kind: str, file: str) -> str:
 
 
 def _encoded(outcomes: Outcomes) -> bytes | memoryview:
-    return files.encode_outcomes(outcomes.rows, outcomes.statuses, outcomes.codes, outcomes.messages, outcomes.in_doubt)
+    return files.encode_outcomes(
+        outcomes.rows, outcomes.statuses, outcomes.codes, outcomes.messages, outcomes.in_doubt, outcomes.request_ids
+    )

@@ -7,12 +7,21 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Executable, bindparam, delete, insert, select, tuple_, update
 
 from haulier.core.chunk import Chunk
+from haulier.core.failures import FailureClass
 from haulier.core.history import Happening
 from haulier.core.job import Job
 from haulier.core.ports import Entry, SegmentAdded
 from haulier.jobstore import record, rows
-from haulier.jobstore.ledger import ChunkKey, Ledger, SegmentKey, chunks_named, jobs_named, segment_key
-from haulier.jobstore.tables import chunk, job, segment
+from haulier.jobstore.ledger import (
+    ChunkKey,
+    Ledger,
+    SegmentKey,
+    chunks_named,
+    jobs_named,
+    jobs_with_failures,
+    segment_key,
+)
+from haulier.jobstore.tables import chunk, failure_class, job, segment
 
 T = TypeVar("T")
 
@@ -42,6 +51,11 @@ _update_state: Final = (
     .values({name: bindparam(name) for name in ("status", "ended_ms", "total", "succeeded", "failed", "document")})
 )
 _drop_chunks: Final = delete(chunk).where(chunk.c.job == bindparam("of_job"))
+_drop_class: Final = delete(failure_class).where(
+    failure_class.c.job == bindparam("of_job"),
+    failure_class.c.code == bindparam("of_code"),
+    failure_class.c.status == bindparam("of_status"),
+)
 _drop_segments: Final = delete(segment).where(segment.c.job == bindparam("of_job"), segment.c.chunk == bindparam("of_index"))
 
 
@@ -52,6 +66,12 @@ def find_jobs(connection: Connection, job_ids: Iterable[str]) -> dict[str, Job]:
         for row in connection.execute(select(*rows.job_columns).where(job.c.id.in_(some))):
             found[row.id] = rows.job_of(row)
     return found
+
+
+def find_classes(connection: Connection, job_id: str) -> list[FailureClass]:
+    """Why the job's tasks failed."""
+    found = connection.execute(select(*rows.class_columns).where(failure_class.c.job == job_id))
+    return [rows.class_of(row) for row in found]
 
 
 def load(connection: Connection, entries: Sequence[Entry], *, now_ms: int) -> Ledger:
@@ -68,7 +88,8 @@ def load(connection: Connection, entries: Sequence[Entry], *, now_ms: int) -> Le
         there = connection.execute(select(*_SEGMENT_KEY).where(tuple_(*_SEGMENT_KEY).in_(some_keys)))
         counted.update((row[0], row[1], row[2], row[3], row[4]) for row in there)
     told = record.told_before(connection, [entry for entry in entries if isinstance(entry, Happening)])
-    return Ledger(find_jobs(connection, jobs_named(entries)), chunks, counted, told, now_ms=now_ms)
+    classes = {job_id: {found.key: found for found in find_classes(connection, job_id)} for job_id in jobs_with_failures(entries)}
+    return Ledger(find_jobs(connection, jobs_named(entries)), chunks, counted, told, classes, now_ms=now_ms)
 
 
 def save(connection: Connection, ledger: Ledger) -> None:
@@ -78,6 +99,9 @@ def save(connection: Connection, ledger: Ledger) -> None:
     _many(connection, _update_chunk, [_chunk_changes(ledger.chunks[key]) for key in ledger.touched])
     _many(connection, insert(segment), [rows.segment_row(added) for added in ledger.segments.values()])
     _many(connection, _drop_segments, [{"of_job": job_id, "of_index": index} for job_id, index in ledger.sealed])
+    changed = [(job_id, ledger.classes[job_id][key]) for job_id, key in sorted(ledger.classified)]
+    _many(connection, _drop_class, [_class_key(job_id, each) for job_id, each in changed])
+    _many(connection, insert(failure_class), [rows.class_row(job_id, each) for job_id, each in changed])
     _many(connection, _update_state, [_state(ledger.jobs[key]) for key in ledger.moved])
     _many(connection, _update_counters, [_counters(ledger.jobs[key]) for key in ledger.recounted - ledger.moved])
     record.write(connection, ledger.happened)
@@ -95,6 +119,10 @@ def _state(moved: Job) -> dict[str, Any]:
 
 def _counters(counted: Job) -> dict[str, Any]:
     return {"of_job": counted.id, "succeeded": counted.succeeded, "failed": counted.failed}
+
+
+def _class_key(job_id: str, changed: FailureClass) -> dict[str, Any]:
+    return {"of_job": job_id, "of_code": changed.code, "of_status": changed.status}
 
 
 def _chunk_changes(changed: Chunk) -> dict[str, Any]:

@@ -21,8 +21,9 @@ import msgspec
 
 from haulier.core.chunk import FIRST_HORIZON, Chunk, Segment
 from haulier.core.errors import IllegalTransition
+from haulier.core.failures import ClassKey, FailureClass, by_code, merged
 from haulier.core.history import Happening, changes
-from haulier.core.job import FAILURE_CODES_MAX, Job
+from haulier.core.job import Job
 from haulier.core.lifecycle import TERMINAL, JobStatus, advance
 from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, ChunksStaged, Entry, JobMoved, SegmentAdded
 from haulier.jobstore.record import Told, as_told
@@ -35,6 +36,14 @@ SegmentKey: TypeAlias = tuple[str, int, int, int, int]
 def segment_key(segment: Segment) -> SegmentKey:
     """What makes a segment count once."""
     return segment.job, segment.chunk, segment.attempt.epoch, segment.attempt.counter, segment.sequence
+
+
+def jobs_with_failures(entries: Iterable[Entry]) -> list[str]:
+    """Ids of the jobs of which the entries tell failed tasks, each once."""
+    segments = [entry.segment.job for entry in entries if isinstance(entry, SegmentAdded) and entry.failures]
+    return list(
+        dict.fromkeys([*segments, *(entry.job for entry in entries if isinstance(entry, ChunkSealed) and entry.failures)])
+    )
 
 
 def jobs_named(entries: Iterable[Entry]) -> list[str]:
@@ -69,6 +78,7 @@ class Ledger:
         chunks: Mapping[ChunkKey, Chunk],
         counted: Iterable[SegmentKey],
         told: Iterable[Told],
+        classes: Mapping[str, Mapping[ClassKey, FailureClass]],
         *,
         now_ms: int,
     ) -> None:
@@ -76,6 +86,8 @@ class Ledger:
         self.chunks = dict(chunks)
         self._counted = set(counted)
         self._told = set(told)
+        self.classes = {job_id: dict(known) for job_id, known in classes.items()}
+        """Why tasks failed, of the jobs of which the entries tell some."""
         self._now_ms = now_ms
         self.moved: set[str] = set()
         """Jobs whose state, or anything without a column of its own, changed."""
@@ -91,6 +103,8 @@ class Ledger:
         """Segments to insert, in order."""
         self.sealed: dict[ChunkKey, None] = {}
         """Chunks whose stored segments are to be dropped."""
+        self.classified: set[tuple[str, ClassKey]] = set()
+        """Failure classes that changed, or are new."""
         self.happened: list[Happening] = []
         """To be added to the jobs' records, in order."""
 
@@ -240,16 +254,14 @@ class Ledger:
             self.touched[key] = None
         return changed
 
-    def _classify(self, job_id: str, failures: Mapping[str, int]) -> None:
-        """Add failures by code; the job's document is written for it."""
+    def _classify(self, job_id: str, failures: Sequence[FailureClass]) -> None:
+        """Add to the failure classes; the job's document, which has their sums, is written for it."""
         if not failures:
             return
-        job = self.jobs[job_id]
-        known = dict(job.failures)
-        for code, count in failures.items():
-            name = code if code in known or len(known) < FAILURE_CODES_MAX else "Other"
-            known[name] = known.get(name, 0) + count
-        self.jobs[job_id] = msgspec.structs.replace(job, failures=known)
+        before = self.classes.get(job_id, {})
+        after = self.classes[job_id] = merged(before, failures)
+        self.classified.update((job_id, key) for key, found in after.items() if found != before.get(key))
+        self.jobs[job_id] = msgspec.structs.replace(self.jobs[job_id], failures=by_code(after.values()))
         self.moved.add(job_id)
 
     def _read_back(self, job_id: str, read_back: Mapping[str, int]) -> None:

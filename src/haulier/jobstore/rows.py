@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from haulier.core.chunk import Attempt, Chunk, Segment
+from haulier.core.failures import FailureClass, Sample
 from haulier.core.job import Job
 from haulier.jobstore import tables
 
@@ -50,6 +51,12 @@ _CHUNK_FIELDS: Final = tuple(column.name for column in chunk_columns)
 
 segment_columns: Final = tuple(column for column in tables.segment.c if column.name != "id")
 """What `segment_of` wants selected."""
+
+
+class_columns: Final = tuple(column for column in tables.failure_class.c if column.name != "job")
+"""What `class_of` wants selected."""
+
+_samples_decoder: Final = msgspec.json.Decoder(tuple[Sample, ...])
 
 
 def job_row(job: Job) -> dict[str, Any]:
@@ -112,3 +119,17 @@ def segment_of(row: Sequence[Any]) -> Segment:
     """The segment in a row of `segment_columns`."""
     job, chunk, epoch, counter, sequence, name, rows, failed = row
     return Segment(job=job, chunk=chunk, attempt=Attempt(epoch, counter), sequence=sequence, name=name, rows=rows, failed=failed)
+
+
+def class_row(job_id: str, found: FailureClass) -> dict[str, Any]:
+    """The class as a row of table `failure_class`."""
+    row = {"job": job_id, **msgspec.structs.asdict(found)}
+    row["samples"] = msgspec.json.encode(found.samples).decode()
+    return row
+
+
+def class_of(row: Sequence[Any]) -> FailureClass:
+    """The class in a row of `class_columns`."""
+    values = dict(zip((column.name for column in class_columns), row, strict=True))
+    values["samples"] = _samples_decoder.decode(values["samples"])
+    return FailureClass(**values)

@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.errors import JobNotFound, SettingsError, Superseded, TokenReused, TooManyJobs
+from haulier.core.failures import FailureClass, most_first
 from haulier.core.history import EventKind, RecordedEvent, changes, created, happening
 from haulier.core.job import Job
 from haulier.core.lifecycle import TERMINAL, JobStatus
@@ -135,6 +136,11 @@ class SqlJobStore:
         """The job's record behind a number."""
         with self._read() as connection:
             return record.read(connection, job_id, after, limit)
+
+    def failures(self, job_id: str) -> Sequence[FailureClass]:
+        """Why the job's tasks failed, the most frequent class first."""
+        with self._read() as connection:
+            return most_first(books.find_classes(connection, job_id))
 
     def changed(self) -> Callable[[float], bool]:
         """Waits for `create`, `change` or `delete` in this process."""

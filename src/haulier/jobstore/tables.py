@@ -122,6 +122,21 @@ segment: Final = Table(
 )
 """A committed flush of a chunk that is not sealed; `id` grows in the order of commits."""
 
+failure_class: Final = Table(
+    "failure_class",
+    metadata,
+    Column("job", Text, ForeignKey("job.id", name="failure_class_of_job", ondelete="CASCADE"), nullable=False),
+    Column("code", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("first_ms", BigInteger),
+    Column("last_ms", BigInteger),
+    Column("samples", Text, nullable=False),
+    PrimaryKeyConstraint("job", "code", "status", name="failure_class_key"),
+    CheckConstraint('"count" > 0', name="failure_class_counts"),
+)
+"""Why tasks of a job failed (`core.failures`); the counts of a job add up to its `failed`."""
+
 job_tag: Final = Table(
     "job_tag",
     metadata,

@@ -46,6 +46,7 @@ STATUS_BY_CODE: Final = {code: status for status, code in CODE_BY_STATUS.items()
     "SlowDown": 503,
 }
 """For errors inside an answer that is a success as a whole."""
+REQUEST_ID_CHARACTERS_MAX: Final = 128
 
 
 def status_of(code: str) -> int:
@@ -81,10 +82,13 @@ def refusal(answer: Answer, region: str, *, of_version: bool) -> Refused:
         code = "NoSuchVersion"
     elif status == 304:
         # To If-None-Match and If-Modified-Since, also to those for the source of a copy: HTTP's own answer to a GET, not S3's.
-        return Refused(StoreError(412, "PreconditionFailed", "the object does not meet a condition (304)"), Verdict.FINAL)
+        text = "the object does not meet a condition (304)"
+        return Refused(StoreError(412, "PreconditionFailed", text, request_id=request_id(headers)), Verdict.FINAL)
     elif 300 <= status < 400:
-        return Refused(StoreError(status, code, _elsewhere(headers, document, region)), Verdict.FINAL)
-    return Refused(StoreError(status, code, message), classify(status, code), _seconds(headers.get("retry-after")))
+        text = _elsewhere(headers, document, region)
+        return Refused(StoreError(status, code, text, request_id=request_id(headers)), Verdict.FINAL)
+    error = StoreError(status, code, message, request_id=request_id(headers, document))
+    return Refused(error, classify(status, code), _seconds(headers.get("retry-after")))
 
 
 def bad_success(answer: Answer, problem: Refusal | Unreadable) -> Refused:
@@ -92,9 +96,17 @@ def bad_success(answer: Answer, problem: Refusal | Unreadable) -> Refused:
     if isinstance(problem, Refusal):
         code = problem.code or "InternalError"
         verdict = classify(status_of(code), code)
-        return Refused(StoreError(status_of(code), code, problem.message), verdict)
+        return Refused(StoreError(status_of(code), code, problem.message, request_id=request_id(answer.headers)), verdict)
     text = f"the store answered {answer.status}, but not with what was expected: {problem}"
-    return Refused(StoreError(answer.status, "UnreadableAnswer", text), Verdict.UNCERTAIN)
+    error = StoreError(answer.status, "UnreadableAnswer", text, request_id=request_id(answer.headers))
+    return Refused(error, Verdict.UNCERTAIN)
+
+
+def request_id(headers: Mapping[str, str], document: Document | None = None) -> str | None:
+    """The store's name of the request, by which its operator finds it in the logs; S3 and COS tell it in headers of their own,
+    some stores only in the error's document."""
+    told = headers.get("x-amz-request-id") or headers.get("x-cos-request-id") or (document and document.get("RequestId"))
+    return told[:REQUEST_ID_CHARACTERS_MAX] if told else None
 
 
 def _error_document(body: bytes) -> tuple[str, str, Document | None]:

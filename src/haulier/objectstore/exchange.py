@@ -212,7 +212,9 @@ class Exchange:
         begun_ms = second * 1000 - self.signer.skew_ms
         if once and verdict is Verdict.UNCERTAIN:
             # No retry, so nothing is taken from the quota: the operation looks first, and waits by itself.
-            raise StoreError(error.status, error.code, error.message, unknown=True, since_ms=begun_ms)
+            raise StoreError(
+                error.status, error.code, error.message, unknown=True, since_ms=begun_ms, request_id=error.request_id
+            )
         now = self.clock.monotonic()
         delay = tries.refused(verdict, now=now, quota=throttle.quota, begun_ms=begun_ms, retry_after=refused.retry_after)
         if delay is None:

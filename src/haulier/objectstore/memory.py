@@ -273,7 +273,7 @@ class MemoryObjectStore:
             except StoreError as error:
                 if error.code == "NoSuchBucket":
                     raise
-                outcome = Outcome(error.status, error.code, error.message)
+                outcome = error.outcome()
             outcomes.append(outcome)
         return outcomes
 

@@ -154,4 +154,6 @@ class Tries:
         """The last refusal as the call's own: still unknown if any try was."""
         if not self.uncertain:
             return error
-        return StoreError(error.status, error.code, error.message, unknown=True, since_ms=self.since_ms)
+        return StoreError(
+            error.status, error.code, error.message, unknown=True, since_ms=self.since_ms, request_id=error.request_id
+        )

@@ -6,17 +6,17 @@ out: it raises StoreError with `unknown`, and the operation goes on by the repla
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import md5, sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from haulier.core.accounts import Credentials
 from haulier.core.acl import Acl
-from haulier.core.effects import HashedFile, Request, Sleep
+from haulier.core.effects import Answer, HashedFile, Request, Sleep
 from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.placement import Store
 from haulier.core.ports import Clock, Copied, ObjectHead, ObjectPart
 from haulier.core.task import Outcome, Task
 from haulier.objectstore import xml
-from haulier.objectstore.answers import etag_of, read_copied, read_head, read_nothing, read_part, status_of
+from haulier.objectstore.answers import etag_of, read_copied, read_head, read_nothing, read_part, request_id, status_of
 from haulier.objectstore.exchange import NO_QUERY, SECONDS, XML_HEADERS, Exchange, Headers, query_of
 from haulier.objectstore.keys import check_key, names_object
 from haulier.objectstore.retry import Tries, Verdict, classify
@@ -32,6 +32,18 @@ DELETE_OBJECTS_MAX: Final = 1000
 DELETED: Final = Outcome(204)
 _BYPASS: Final = (("x-amz-bypass-governance-retention", "true"),)
 _SOURCE: Final = ("x-amz-copy-source",)
+
+
+class _Refusals(NamedTuple):
+    """The keys that one DeleteObjects was refused."""
+
+    keys: Sequence[xml.RefusedKey]
+    request_id: str | None
+
+
+def _read_refusals(answer: Answer) -> _Refusals:
+    keys = xml.read_delete_result(answer.body)
+    return _Refusals(keys, request_id(answer.headers) if keys else None)
 
 
 class S3ObjectStore:
@@ -227,7 +239,7 @@ class S3ObjectStore:
         keys = [task.key for task in tasks]
         outcomes: list[Outcome | None] = [None] * len(tasks)
         left: dict[tuple[bytes, bytes | None], int] = {}
-        refused: list[xml.RefusedKey] | None = None
+        refused: _Refusals | None = None
         doubt: StoreError | None = None
         if (
             all(map(names_object, keys))
@@ -235,7 +247,7 @@ class S3ObjectStore:
             and not any(task.version is not None or task.etag is not None for task in tasks)
         ):
             refused = await self._delete(bucket, xml.write_delete(keys), headers)
-            if not refused:
+            if not refused.keys:
                 return [DELETED] * len(tasks)
             left = {(key, None): n for n, key in enumerate(keys)}
         else:
@@ -255,7 +267,7 @@ class S3ObjectStore:
             if error.unknown:
                 doubt = doubt or error
             else:
-                refusal = Outcome(error.status, error.code, error.message)
+                refusal = error.outcome()
                 for n in left.values():
                     outcomes[n] = outcomes[n] or refusal
         if doubt is not None:
@@ -268,7 +280,7 @@ class S3ObjectStore:
         tasks: Sequence[Task],
         headers: Headers,
         left: Mapping[tuple[bytes, bytes | None], int],
-        refused: list[xml.RefusedKey] | None,
+        refused: _Refusals | None,
         outcomes: list[Outcome | None],
     ) -> None:
         """Ask for the keys that are left until each has its outcome. `refused` is the answer to a first round, if there was one.
@@ -281,13 +293,13 @@ class S3ObjectStore:
             left = await self._refused_keys(refused, left, outcomes, tries)
             refused = None
 
-    async def _delete(self, bucket: str, body: bytes, headers: Headers) -> list[xml.RefusedKey]:
+    async def _delete(self, bucket: str, body: bytes, headers: Headers) -> _Refusals:
         make = self._calls.with_xml("POST", bucket, b"", ("delete=", "?delete"), body, headers, seconds=BATCH_SECONDS, once=True)
-        return await self._calls.run(make, lambda answer: xml.read_delete_result(answer.body), once=True)
+        return await self._calls.run(make, _read_refusals, once=True)
 
     async def _refused_keys(
         self,
-        refused: Sequence[xml.RefusedKey],
+        refused: _Refusals,
         asked: Mapping[tuple[bytes, bytes | None], int],
         outcomes: list[Outcome | None],
         tries: Tries,
@@ -296,13 +308,13 @@ class S3ObjectStore:
         found: dict[tuple[bytes, bytes | None], Outcome] = {}
         again: dict[tuple[bytes, bytes | None], int] = {}
         worst = Verdict.FINAL
-        for key, version, code, message in refused:
+        for key, version, code, message in refused.keys:
             name = (key, version) if (key, version) in asked else (key, None)
             if name not in asked:
                 text = f"DeleteObjects refused the key {key!r}, which it was not asked for"
                 raise StoreError(200, "UnreadableAnswer", text, unknown=True, since_ms=self._calls.signed_ms)
             status = status_of(code)
-            found[name] = Outcome(status, code, message or f"the store refused it with {code}")
+            found[name] = Outcome(status, code, message or f"the store refused it with {code}", refused.request_id)
             verdict = classify(status, code)
             if verdict in (Verdict.TRANSIENT, Verdict.THROTTLED):
                 again[name] = asked[name]
@@ -329,4 +341,4 @@ class S3ObjectStore:
         except StoreError as error:
             if error.unknown:
                 raise
-            return Outcome(error.status, error.code, error.message)
+            return error.outcome()

@@ -38,10 +38,10 @@ async def grant(
                 raise
         present = await store.get_acl(bucket, key, version)
     except StoreError as error:
-        return Outcome(error.status, error.code, f"the copy was made, but its access control list was not set: {error.message}")
+        return error.outcome(message=f"the copy was made, but its access control list was not set: {error.message}")
     if fits(present):
         return None
     if refusal is not None:
-        return Outcome(refusal.status, refusal.code, f"the copy was made without its access control list: {refusal.message}")
+        return refusal.outcome(message=f"the copy was made without its access control list: {refusal.message}")
     text = f"the copy was made, but the store did not keep its access control list: it grants {told(present)}"
     return Outcome(409, ACL_LOST, text)

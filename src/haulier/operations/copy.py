@@ -211,7 +211,7 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 return await self._ended(copied, task, key, store, taken) if self.sets_acl else self._succeeded(copied)
         assert unknown is not None
         found = await self._look_back(task, key, store, first_attempt_ms or 0, unknown, TRIES_MAX)
-        return await self._ended(found or Outcome(unknown.status, unknown.code, unknown.message), task, key, store, taken)
+        return await self._ended(found or unknown.outcome(), task, key, store, taken)
 
     async def _take(self, task: Task, store: ObjectStore) -> Taken:
         """What must be known of the source. Raises Refused."""
@@ -353,5 +353,5 @@ def _refusal(error: StoreError) -> Outcome:
     """A final refusal as the task's outcome."""
     if error.code == "EntityTooLarge" or (error.code == "InvalidRequest" and _TOO_LARGE in error.message):
         text = f"the object is too large for one CopyObject (5 GiB); copies in parts are not implemented yet: {error.message}"
-        return Outcome(error.status, "EntityTooLarge", text)
+        return error.outcome(code="EntityTooLarge", message=text)
     raise error

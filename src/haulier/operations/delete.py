@@ -59,7 +59,7 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         assert unknown is not None
         await pause(task, TRIES_MAX - 1)
         found = await self._look_back(task, store, first_attempt_ms or 0)
-        return found or Outcome(unknown.status, unknown.code, unknown.message)
+        return found or unknown.outcome()
 
     async def _look_back(self, task: Task, store: ObjectStore, first_attempt_ms: int) -> Outcome | None:
         """How the task ended, by what is there now; None = the object is there as it was before the first attempt."""
@@ -95,7 +95,7 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         try:
             return await self.apply(task, store)
         except StoreError as error:
-            return Outcome(error.status, error.code, error.message)
+            return error.outcome()
 
     async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:
         """The object is still there, and was not written since."""

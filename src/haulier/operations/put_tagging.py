@@ -62,7 +62,7 @@ class PutTagging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             present = await store.get_tags(task.bucket, task.key, task.version)
         except StoreError as unread:
             return unknown_outcome(unread)
-        return TAGGED if present == tags else Outcome(error.status, error.code, error.message)
+        return TAGGED if present == tags else error.outcome()
 
     async def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Sequence[Outcome]:
         """Not used: `batch_rows` is 1."""

@@ -44,7 +44,7 @@ def incomparable_outcome() -> Outcome:
 
 def unknown_outcome(error: StoreError) -> Outcome:
     """The failure of a task whose effect could not be found out."""
-    return Outcome(error.status, "OutcomeUnknown", f"whether it was carried out could not be read back: {error.message}")
+    return error.outcome(code="OutcomeUnknown", message=f"whether it was carried out could not be read back: {error.message}")
 
 
 async def look(store: ObjectStore, bucket: str, key: bytes, version: bytes | None = None) -> ObjectHead | None:

@@ -3,7 +3,8 @@
 Tables hold columns rather than rows throughout: 100,000 rows are written or read in a few milliseconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import pyarrow as pa
@@ -37,6 +38,7 @@ OUTCOME_SCHEMA: Final = pa.schema(
         pa.field("code", _TEXTS),
         pa.field("message", _TEXTS),
         pa.field("in_doubt", pa.bool_(), nullable=False),
+        pa.field("request_id", pa.string()),
     ]
 )
 """`row` is the manifest's row, `code` is null exactly for successes, as in `core.task.Outcome`."""
@@ -60,14 +62,18 @@ def encode_outcomes(
     codes: Sequence[str | None],
     messages: Sequence[str | None],
     in_doubt: Sequence[bool],
+    request_ids: Mapping[int, str] = MappingProxyType({}),
 ) -> memoryview:
-    """The bytes of an outcome file (a segment or a sealed file): columns of one length, rows in any order."""
+    """The bytes of an outcome file (a segment or a sealed file): columns of one length, rows in any order; `request_ids` of some
+    rows."""
+    named = pa.array([request_ids.get(row) for row in rows], pa.string()) if request_ids else pa.nulls(len(rows), pa.string())
     columns = [
         pa.array(rows, pa.int64()),
         pa.array(statuses, pa.int16()),
         pa.array(codes, pa.string()).dictionary_encode(),
         pa.array(messages, pa.string()).dictionary_encode(),
         pa.array(in_doubt, pa.bool_()),
+        named,
     ]
     return encode_outcome_table(pa.table(columns, schema=OUTCOME_SCHEMA))
 
@@ -117,6 +123,9 @@ def _decoded(data: bytes | memoryview, schema: pa.Schema, what: str) -> pa.Table
         table.validate()
     except (pa.ArrowException, OSError) as error:
         raise SpoolError(what, f"cannot be read: {error}") from error
+    for field in schema:
+        if field.nullable and field.name not in table.column_names:  # written by a version that did not know it yet
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     if not table.schema.equals(schema):
         raise SpoolError(what, f"holds other columns: {', '.join(table.column_names)}")
     return table

@@ -125,6 +125,15 @@ APIS: Final = (
         waits=True,
         stream=True,
     ),
+    Api(
+        name="failures",
+        method="GET",
+        path="jobs/{id}/failures",
+        call=Call.DESCRIBE,
+        about="Get why tasks of a job failed, in classes: live while it runs, and for as long as its record is kept. Tasks that "
+        "a job which has ended left undone are a class of their own, `NotAttempted`.",
+        answer=d.FailureList,
+    ),
     _to_status("confirm", "Let a job run that waits for its confirmation."),
     _to_status("pause", "Stop starting tasks; the job keeps its place."),
     _to_status("resume", "Go on after a pause."),

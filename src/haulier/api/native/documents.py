@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from haulier.core.failures import FailureKind
 from haulier.core.lifecycle import JobStatus
 
 PRIORITY_MAX: Final = 2_147_483_647
@@ -131,6 +132,42 @@ class PlacementDocument(Answer, kw_only=True):
 
     bucket: str
     store: str
+
+
+class SampleDocument(Answer, kw_only=True):
+    """A task that failed."""
+
+    bucket: str
+    key: str
+    """Bytes that are no UTF-8 stand as `\\xHH`."""
+    version: str | None
+    at: Time
+    message: str | None
+    request_id: str | None
+    """The store's name of the request that it refused."""
+
+
+class FailureClassDocument(Answer, kw_only=True):
+    """Tasks that failed in one way: with one error code and one HTTP status."""
+
+    code: str
+    kind: FailureKind
+    http_status: int | None
+    """null where the store was not asked, did not answer, or no task was run."""
+    count: Annotated[int, Meta(ge=1)]
+    first_at: Time | None
+    """null where that was not recorded."""
+    last_at: Time | None
+    samples: tuple[SampleDocument, ...]
+    """The first ones, three at most."""
+    hint: str
+    """What to do about it."""
+
+
+class FailureList(Answer, kw_only=True):
+    """Why tasks failed, the most frequent way first; the counts of those that ran add up to `progress.failed`."""
+
+    failures: tuple[FailureClassDocument, ...]
 
 
 class JobDocument(Answer, kw_only=True):

@@ -16,6 +16,7 @@ from haulier.api.native import twin
 from haulier.api.native.documents import (
     TEXT_BYTES_MAX,
     EventDocument,
+    FailureClassDocument,
     FailureDocument,
     JobDocument,
     ListedJob,
@@ -26,6 +27,7 @@ from haulier.api.native.documents import (
     ProgressDocument,
     ProgressMessage,
     ReportDocument,
+    SampleDocument,
 )
 from haulier.api.native.jsonbody import convert, refusal
 from haulier.api.restxml import Model
@@ -33,6 +35,7 @@ from haulier.api.s3control import mapping as s3control
 from haulier.core.accounts import Account, Caller
 from haulier.core.arns import cos_role_arn, role_name, s3_resource, s3_role_arn
 from haulier.core.errors import InvalidField, InvalidRequest, MalformedDocument, NotImplementedHere
+from haulier.core.failures import FailureClass, Sample
 from haulier.core.history import RecordedEvent
 from haulier.core.job import Dialect, Job, Manifest, ObjectName, OperationSpec, Report
 from haulier.core.lifecycle import JobStatus
@@ -288,6 +291,36 @@ def listed(job: Job) -> ListedJob:
 def progress(job: Job) -> ProgressDocument:
     """The job's counters."""
     return ProgressDocument(total=job.total, succeeded=job.succeeded, failed=job.failed, failures=job.failures)
+
+
+def failure_class(found: FailureClass) -> FailureClassDocument:
+    """A class of failures."""
+    return FailureClassDocument(
+        code=found.code,
+        kind=found.kind,
+        http_status=found.status or None,
+        count=found.count,
+        first_at=_maybe(found.first_ms),
+        last_at=_maybe(found.last_ms),
+        samples=tuple(_sample(each) for each in found.samples),
+        hint=found.hint,
+    )
+
+
+def _sample(sample: Sample) -> SampleDocument:
+    return SampleDocument(
+        bucket=sample.bucket,
+        key=_text(sample.key),
+        version=None if sample.version is None else _text(sample.version),
+        at=moment(sample.at_ms),
+        message=sample.message,
+        request_id=sample.request_id,
+    )
+
+
+def _text(name: bytes) -> str:
+    """A key or version id, which nearly always is UTF-8."""
+    return name.decode(errors="backslashreplace")
 
 
 def _failure(job: Job) -> FailureDocument | None:

@@ -212,6 +212,10 @@ class NativeWire(Wire):
 
         return self._waiting(given, query.wait, lambda written: written.recorded or _ended(written.job), look)
 
+    def _failures(self, given: Given) -> Reply:
+        classes = self.service.failures(given.caller, given.job_id)
+        return _reply(d.FailureList(failures=tuple(mapping.failure_class(each) for each in classes)))
+
     def _progress(self, given: Given) -> Reply:
         query: d.ProgressQuery = given.query
         last = queries.event_number(given.header("Last-Event-ID"))

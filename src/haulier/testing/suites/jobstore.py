@@ -13,6 +13,7 @@ import pytest
 
 from haulier.core.chunk import FIRST_HORIZON, Attempt, Chunk, Segment
 from haulier.core.errors import IllegalTransition, JobNotFound, Superseded, TokenReused, TooManyJobs, Unavailable
+from haulier.core.failures import CLASSES_MAX, OTHER, FailureClass, Sample
 from haulier.core.history import FIRST_KEPT, NEWEST_KEPT, EventKind, happening
 from haulier.core.job import Failure, Job, Manifest, ObjectName, OperationSpec, Placement, Report
 from haulier.core.lifecycle import JobEvent, JobStatus, advance
@@ -83,16 +84,24 @@ def flushed(
     horizon: int = 0,
     attempt: Attempt = FIRST_ATTEMPT,
     job: str = "job-1",
+    failures: tuple[FailureClass, ...] = (),
 ) -> SegmentAdded:
     """A flush."""
     name = f"acme/{job}/segments/{chunk}-{attempt}-{sequence}"
     segment = Segment(job=job, chunk=chunk, attempt=attempt, sequence=sequence, name=name, rows=rows, failed=failed)
-    return SegmentAdded(segment, horizon)
+    return SegmentAdded(segment, horizon, failures)
+
+
+def a_class(count: int, code: str = "NoSuchKey", status: int = 404, *, at_ms: int = 10, key: bytes = b"k") -> FailureClass:
+    """Tasks that failed at one moment, one of them as a sample."""
+    sample = Sample(bucket="data", key=key, version=b"v1", at_ms=at_ms, message="gone", request_id="7F3A")
+    return FailureClass(code=code, status=status, count=count, first_ms=at_ms, last_ms=at_ms, samples=(sample,))
 
 
 def everything(jobstore: JobStore, job_ids: Iterable[str] = ("job-1",)) -> object:
     """All that the store says of the jobs."""
-    return [(jobstore.find([job]), jobstore.chunks(job), jobstore.segments(job), jobstore.events(job)) for job in job_ids]
+    told = (jobstore.chunks, jobstore.segments, jobstore.failures, jobstore.events)
+    return [(jobstore.find([job]), *(of(job) for of in told)) for job in job_ids]
 
 
 def moved(*events: JobEvent, job: str = "job-1", total: int | None = None) -> list[Entry]:
@@ -609,6 +618,45 @@ class JobStoreSuite:
         for _ in range(2):
             jobstore.commit(epoch, [sealed])
         assert jobstore.get("acme", "job-1").read_back == {"main": 20, "other": 3}
+
+    def test_why_tasks_failed_is_summed_by_class_once(self, jobstore: JobStore, active: Job, epoch: int) -> None:
+        first = flushed(0, 1, rows=30, failed=4, failures=(a_class(3, at_ms=50, key=b"a"), a_class(1, "AccessDenied", 403)))
+        second = flushed(0, 2, rows=30, failed=2, failures=(a_class(2, at_ms=20, key=b"b"),))
+        sealed = ChunkSealed("job-1", 0, "sealed", 19_993, 7, failures=(a_class(1, at_ms=90, key=b"c"),))
+        commits: list[list[Entry]] = [[first, second], [second], [sealed], [sealed, first]]
+        for entries in commits:
+            job = jobstore.commit(epoch, entries)["job-1"]
+        found = jobstore.failures("job-1")
+        assert [(each.code, each.status, each.count) for each in found] == [("NoSuchKey", 404, 6), ("AccessDenied", 403, 1)]
+        assert (found[0].first_ms, found[0].last_ms) == (20, 90)
+        assert [sample.key for sample in found[0].samples] == [b"a", b"b", b"c"]
+        assert (job.failed, job.failures) == (7, {"NoSuchKey": 6, "AccessDenied": 1})
+
+    def test_of_a_class_the_first_samples_are_kept(self, jobstore: JobStore, active: Job, epoch: int) -> None:
+        keys = [b"\xff\x00", "ä".encode(), b"c", b"d", b"e"]
+        for sequence, key in enumerate(keys):
+            jobstore.commit(epoch, [flushed(0, sequence, rows=1, failed=1, failures=(a_class(1, key=key),))])
+        assert [sample.key for sample in jobstore.failures("job-1")[0].samples] == keys[:3]
+
+    def test_a_store_that_makes_codes_up_fills_no_disk(self, jobstore: JobStore, active: Job, epoch: int) -> None:
+        for first in range(0, 200, 20):
+            classes = tuple(a_class(2, f"E{number}", 500) for number in range(first, first + 20))
+            jobstore.commit(epoch, [flushed(0, first, rows=40, failed=40, failures=classes)])
+        found = jobstore.failures("job-1")
+        assert len(found) == CLASSES_MAX
+        assert (found[0].code, found[0].count) == (OTHER, 400 - 2 * (CLASSES_MAX - 1))
+        assert sum(each.count for each in found) == jobstore.get("acme", "job-1").failed
+
+    def test_classes_stay_when_the_job_has_ended_and_go_with_its_record(
+        self, jobstore: JobStore, active: Job, epoch: int
+    ) -> None:
+        jobstore.commit(epoch, [flushed(0, 1, rows=1, failed=1, failures=(a_class(1),))])
+        before = jobstore.failures("job-1")
+        jobstore.commit(epoch, moved(JobEvent.CANCEL_REQUESTED, JobEvent.REPORTED))
+        jobstore.commit(epoch, [flushed(0, 2, rows=1, failed=1, failures=(a_class(1),))])
+        assert jobstore.failures("job-1") == before != []
+        jobstore.forget(["job-1"])
+        assert jobstore.failures("job-1") == []
 
     def test_segments_come_in_order_of_commit(self, jobstore: JobStore, active: Job, epoch: int) -> None:
         jobstore.commit(epoch, [ChunksOpened("job-1", (1, 2), at_ms=2_000)])

@@ -8,14 +8,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from haulier.core.chunk import FIRST_HORIZON, Attempt, Chunk
+from haulier.core.failures import FailureClass
 from haulier.core.lifecycle import JobEvent
 from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, ChunksStaged, Entry, JobStore, SegmentAdded
-from haulier.testing.suites.jobstore import PLENTY, a_chunk, a_job, flushed, moved
+from haulier.testing.suites.jobstore import PLENTY, a_chunk, a_class, a_job, flushed, moved
 
 ROWS = 12_000
 CHUNKS = 3
 _numbers = itertools.count()
 index = st.integers(0, CHUNKS - 1)
+
+
+@st.composite
+def _classes(draw: st.DrawFn, failed: int) -> tuple[FailureClass, ...]:
+    """So many failed tasks, of one class or of two."""
+    denied = draw(st.integers(0, failed))
+    counts = {("AccessDenied", 403): denied, ("NoSuchKey", 404): failed - denied}
+    return tuple(a_class(count, *key) for key, count in counts.items() if count)
 
 
 class _ModelChunk:
@@ -80,11 +89,12 @@ class JobStoreMachine(RuleBasedStateMachine):
         entry = flushed(number, sequence, attempt=Attempt(1, attempt), horizon=horizon, job=self.job)
         seen = next((flush for flush in chunk.flushes if flush.segment.name == entry.segment.name), None)
         if seen is not None:
-            entry = msgspec.structs.replace(entry, segment=seen.segment)
+            entry = msgspec.structs.replace(entry, segment=seen.segment, failures=seen.failures)
         else:
             rows = data.draw(st.integers(0, chunk.rows_left))
             counts = {"rows": rows, "failed": data.draw(st.integers(0, rows))}
-            entry = msgspec.structs.replace(entry, segment=msgspec.structs.replace(entry.segment, **counts))
+            segment = msgspec.structs.replace(entry.segment, **counts)
+            entry = msgspec.structs.replace(entry, segment=segment, failures=data.draw(_classes(segment.failed)))
         self.pending.append(entry)
         if chunk.sealed is None:
             chunk.horizon = max(chunk.horizon, horizon)
@@ -106,7 +116,8 @@ class JobStoreMachine(RuleBasedStateMachine):
         chunk = self.model[number]
         succeeded, failed = chunk.counted
         more_failed = data.draw(st.integers(0, chunk.rows_left))
-        entry = ChunkSealed(self.job, number, "sealed", succeeded + chunk.rows_left - more_failed, failed + more_failed)
+        counts = (succeeded + chunk.rows_left - more_failed, failed + more_failed)
+        entry = ChunkSealed(self.job, number, "sealed", *counts, failures=data.draw(_classes(more_failed)))
         self.pending.append(entry)
         chunk.sealed = chunk.sealed or entry
 
@@ -131,6 +142,8 @@ class JobStoreMachine(RuleBasedStateMachine):
         job = self.jobstore.find([self.job])[self.job]
         counted = [chunk.counted for chunk in self.model]
         assert (job.succeeded, job.failed) == (sum(pair[0] for pair in counted), sum(pair[1] for pair in counted))
+        classes = self.jobstore.failures(self.job)
+        assert sum(each.count for each in classes) == job.failed == sum(job.failures.values())
         assert job.executed >= self.executed
         self.executed = job.executed
         assert self.jobstore.chunks(self.job) == [self._expected(number) for number in range(CHUNKS)]
