@@ -188,7 +188,7 @@ class EffectDriver:
         self._closed = False
         self._stopping = False
         self._gatherings: dict[_Gathering, None] = {}
-        self._futures: dict[Future[Any], None] = {}
+        self._futures: dict[Future[Any], Effect[Any]] = {}
         self.running = 0
 
     # -- the driver's own thread
@@ -307,7 +307,7 @@ class EffectDriver:
                 coroutine.close()
                 future.cancel()
                 return future
-            self._futures[future] = None
+            self._futures[future] = coroutine
             self._calls.append(lambda: self.start(coroutine, done))
             self._poller.wake()
         return future
@@ -369,6 +369,7 @@ class EffectDriver:
         self._gatherings.clear()
         self._timers.clear()
         self._calls.clear()
-        for future in tuple(self._futures):
+        for future, coroutine in tuple(self._futures.items()):
+            coroutine.close()
             future.cancel()
         self._futures.clear()
