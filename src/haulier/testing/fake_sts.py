@@ -17,7 +17,7 @@ from typing import Final, Self
 from urllib.parse import parse_qsl
 
 from haulier.core.errors import StoreError
-from haulier.testing.faulty_s3 import Seen
+from haulier.testing.s3answers import Seen
 
 _ANSWER: Final = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
 <AccessKeyId>{key}</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>{token}</SessionToken>
