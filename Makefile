@@ -20,7 +20,7 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.13 python3.12 python3.11; 
 	  if "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; done; \
 	[ -n "$$python" ] || { echo "make: no Python 3.11 or newer found; PYTHON=/path/to/python3 make … names one" >&2; exit 1; }
 
-.PHONY: help install demo test check docs bench bench-api fuzz kill-rounds lock format clean
+.PHONY: help install demo test check docs bench bench-api fuzz simulate kill-rounds lock format clean
 
 help:  ## what can be done here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -81,6 +81,9 @@ kill-rounds: $(INSTALLED)  ## kill -9 the server ten times during a copy job, th
 fuzz: $(FUZZ_INSTALLED)  ## look for inputs that break a parser, SECONDS=60 on each of TARGETS, guided by coverage
 	@for target in $(or $(TARGETS),$(notdir $(wildcard tests/fuzz/corpus/*))); do \
 	  echo "make: $$target"; $(BIN)/python tests/fuzz/run.py "$$target" $(or $(SECONDS),60) || exit 1; done
+
+simulate: $(INSTALLED)  ## run the engine under fake time with everything going wrong: SEEDS=200 of them, from FROM=0 on
+	@nice -n 10 $(BIN)/python -m haulier.testing.simulation --seeds $(or $(SEEDS),200) --from $(or $(FROM),0) $(ARGS)
 
 lock: $(UV)  ## work out requirements/*.txt anew from pyproject.toml
 	@compile() { $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

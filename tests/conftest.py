@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-PARTS = ("unit", "wire", "fuzz", "suites", "e2e", "kill", "docs")
+PARTS = ("unit", "wire", "fuzz", "suites", "e2e", "simulation", "kill", "docs")
 TESTS = Path(__file__).parent
 
 
