@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from e2e.conftest import SCRATCH
@@ -53,8 +52,7 @@ class Neighbours(Workbench):
         self.rival = boto3_client(
             server.url, RIVAL_ID, region_name="us-east-1", aws_access_key_id=RIVAL_KEY, aws_secret_access_key=RIVAL_SECRET
         )
-        self.native = NativeClient(server.port)
-        self.native.credentials = Credentials(ACCESS_KEY, SECRET_KEY)
+        self.native = NativeClient(server.port, ACCESS_KEY, SECRET_KEY)
 
     def untouched(self) -> bool:
         """Whether the bucket is as it was, and nothing has asked for it."""
@@ -250,8 +248,7 @@ def test_the_proxy_does_see_what_the_owner_does(bench: Neighbours) -> None:
         ConfirmationRequired=False,
         ClientRequestToken=uuid.uuid4().hex,
     )["JobId"]
-    rivals = NativeClient(bench.server.port)
-    rivals.credentials = Credentials(RIVAL_KEY, RIVAL_SECRET)
+    rivals = NativeClient(bench.server.port, RIVAL_KEY, RIVAL_SECRET)
     assert rivals.get(f"jobs/{job_id}", query={"wait": 15}, timeout=30).json["status"] == "Complete"
     assert {passed.method for passed in bench.proxy.touching(bench.theirs)} >= {"GET", "PUT"}
     with pytest.raises(ClientError, match="NotFoundException"):
