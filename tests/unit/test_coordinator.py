@@ -163,6 +163,9 @@ class World:
         return {row for segment in unit.segments for row in self.files[segment.name]}
 
     def do(self, toy, unit, state, chance):
+        if isinstance(unit, frames.ProbeStore) and unit.job in toy.stopping:
+            toy.say(frames.Dropped(attempt=unit.attempt, job=unit.job))
+            return True
         if isinstance(unit, frames.PrepareJob):
             for index, first in enumerate(range(0, self.rows, self.chunk_rows)):
                 rows = min(self.chunk_rows, self.rows - first)
@@ -612,6 +615,31 @@ def test_a_store_is_tried_again_when_it_answers_as_another_server(tmp_path):
     stage.world.notices.append(FromRunner(name, frames.Events(first=stage.world.toys[name].number, events=(), usage=usage)))
     assert stage.settle().status == "Complete"
     assert stage.world.probes == ["main", "main"]
+    stage.jobstore.close()
+
+
+def test_a_trial_that_a_pause_called_back_does_not_hold_the_job_for_ever(tmp_path):
+    stage = Stage(tmp_path, stores=[STORE])
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    stage.settle(until=lambda job: job.executed > 0)
+    usage = {"main": Usage(1, 1, 1.0, full=False, paced=False, server="toys/2")}
+    name, toy = next((name, toy) for name, toy in stage.world.toys.items() if any(unit for unit, _ in toy.units))
+    stage.world.notices.append(FromRunner(name, frames.Events(first=toy.number, events=(), usage=usage)))
+    stage.turn()
+    assert any(isinstance(unit, frames.ProbeStore) for toy in stage.world.toys.values() for unit, _ in toy.units)
+
+    def move(event):
+        stage.jobstore.change("acme", stage.job().id, lambda job: advance(job, event, now_ms=stage.clock.now_ms()))
+
+    move(JobEvent.HELD)
+    for toy in stage.world.toys.values():
+        toy.stopping.add(stage.job().id)
+    stage.settle(until=lambda job: job.status == "Paused")
+    for toy in stage.world.toys.values():
+        toy.stopping.clear()
+    move(JobEvent.RELEASED)
+    stage.world.server = "toys/2"
+    assert stage.settle().status == "Complete"
     stage.jobstore.close()
 
 

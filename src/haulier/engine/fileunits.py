@@ -21,7 +21,7 @@ RETRY_SECONDS_MAX: Final = 300.0
 GIVE_UP_MS: Final = 24 * 3600 * 1000
 """How long a manifest or a report is tried again while its store or the disk is out of order."""
 
-FileUnitEnded = frames.Prepared | frames.Probed | frames.Delivered | frames.UnitFailed
+FileUnitEnded = frames.Prepared | frames.Probed | frames.Delivered | frames.Dropped | frames.UnitFailed
 
 _log = structlog.get_logger(__name__)
 
@@ -106,7 +106,7 @@ class FileUnits:
             self._probed(run, event)
         elif isinstance(event, frames.Delivered):
             self._progress.move(run, JobEvent.REPORTED)
-        else:
+        elif isinstance(event, frames.UnitFailed):
             self._failed(run, event)
 
     def _probed(self, run: JobRun, event: frames.Probed) -> None:

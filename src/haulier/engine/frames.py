@@ -232,6 +232,13 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     job: str
 
 
+class Dropped(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A unit of whole files was given up because its job's were called back; the job may go on with another one."""
+
+    attempt: Attempt
+    job: str
+
+
 class UnitFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The unit cannot be done. `code` is a FailureCode; `passing` = the same unit may succeed later."""
 
@@ -242,7 +249,7 @@ class UnitFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     passing: bool = False
 
 
-Event = ChunkWritten | Prepared | Probed | Flushed | Sealed | Lied | Rejected | GivenBack | Delivered | UnitFailed
+Event = ChunkWritten | Prepared | Probed | Flushed | Sealed | Lied | Rejected | GivenBack | Delivered | Dropped | UnitFailed
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -28,6 +28,7 @@ from haulier.engine.frames import (
     Access,
     Configure,
     Control,
+    Dropped,
     Event,
     Events,
     Flushed,
@@ -285,7 +286,7 @@ class Runner:
             else:
                 self._run_file_unit(unit, brief, partial(self._await, unit))
         except _Dropped:
-            return
+            self._mailbox.put(Dropped(attempt=unit.attempt, job=unit.job))
         except _Overdue:
             self._failed(unit, "InternalError", "a store did not answer in time", passing=True)
         except JobFailure as failure:
