@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -76,6 +77,29 @@ def test_json_that_could_be_read_in_two_ways_is_refused(text: str, path: str) ->
     with pytest.raises(MalformedDocument) as refused:
         jsonbody.read(text.encode())
     assert refused.value.path == path
+
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\\"' * (MIB // 2),
+        b'"' + b'\\"' * (MIB // 2),
+        b"\\" * MIB,
+        b'"' * MIB,
+        b'"' + b"a" * MIB,
+        b'"a\\' * (MIB // 3),
+        b"{" + b",".join(b'"%d":1' % number for number in range(90_000)) + b',"89999":1}',
+    ],
+    ids=["quotes", "a string of quotes", "backslashes", "empty strings", "a string without end", "escapes", "a late duplicate"],
+)
+def test_reading_takes_time_in_proportion_to_the_body(body: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(MalformedDocument):
+        jsonbody.read(body)
+    assert time.process_time() - begun < 1
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))

@@ -14,7 +14,9 @@ from haulier.core.errors import DocumentTooLarge, InvalidField, MalformedDocumen
 T = TypeVar("T")
 
 DEPTH_MAX: Final = 32
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""Strings, and the marks between them. A string that never ends is one token too: were each of its quotes tried as a beginning,
+the work would grow with the square of the body."""
 
 
 class _Duplicate:
@@ -57,8 +59,11 @@ def _check_depth(body: bytes) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Duplicate:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        return _Duplicate(next(name for name in names if names.count(name) > 1))
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                return _Duplicate(name)
+            seen.add(name)
     return found
 
 
