@@ -316,6 +316,17 @@ def test_a_client_that_waits_for_the_word_gets_it(server: Server) -> None:
         assert told_by(everything(connection))[1]["body"] == "abc"
 
 
+@pytest.mark.parametrize("trailer", [b"Authorization: late", b"Host: b", b"x: y"])
+def test_fields_after_a_chunked_body_are_refused_and_never_become_headers(server: Server, trailer: bytes) -> None:
+    server.gone.clear()
+    answer = server.exchange(
+        b"POST /jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n" + trailer + b"\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert server.gone.wait(5)
+
+
 # -- deadlines
 
 

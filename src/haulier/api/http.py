@@ -134,7 +134,9 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """As above it, up to the head's limits."""
+        """As above it, up to the head's limits. Trailers, which the parser hands on too, would escape the checks of the head."""
+        if self._in_body:
+            self._refuse(400, "Fields after a chunked body are not understood.")
         super().on_header(name, value)
         self._count(len(name) + len(value) + 4)
 
