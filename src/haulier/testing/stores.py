@@ -216,7 +216,7 @@ class SeaweedFS:
             "-master.telemetry=false",
             "-master.electionTimeout=1s",
             "-master.volumeSizeLimitMB=1024",
-            "-volume.max=1000",
+            "-volume.max=20000",  # every bucket takes seven, and a whole test run makes hundreds of buckets
             "-volume.minFreeSpace=1",
             "-volume.preStopSeconds=0",
             f"-filer.localSocket={self.folder / 'filer.sock'}",
