@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from haulier.core.chunk import Chunk
+from haulier.core.failures import FailureClass
 from haulier.core.job import Failure
 from haulier.core.lifecycle import JobEvent as E
 from haulier.core.lifecycle import JobStatus
@@ -100,7 +101,9 @@ def go(served: Serving, status: str) -> None:
             chunk = Chunk(job=JOB_ID, index=0, first_row=0, rows=42, name="chunk")
             served.jobstore.commit(served.epoch, [ChunksStaged(JOB_ID, (chunk,))])
         elif event is E.STARTED:
-            served.jobstore.commit(served.epoch, [ChunkSealed(JOB_ID, 0, "sealed", 41, 1, {"NoSuchKey": 1})])
+            served.jobstore.commit(
+                served.epoch, [ChunkSealed(JOB_ID, 0, "sealed", 41, 1, (FailureClass(code="NoSuchKey", status=404, count=1),))]
+            )
 
 
 def test_there_is_a_file_for_every_state_and_no_other() -> None:
