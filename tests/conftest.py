@@ -4,6 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A time limit for one example is a timing in a test, and fails on a busy machine.
+settings.register_profile("haulier", deadline=None)
+settings.load_profile("haulier")
 
 PARTS = ("unit", "wire", "fuzz", "suites", "e2e", "simulation", "kill", "docs")
 TESTS = Path(__file__).parent
