@@ -8,12 +8,12 @@ import sys
 import msgspec
 import pytest
 
-from haulier.engine import coordinator, grants, jobrun
+from haulier.engine import coordinator, grants, jobrun, runner
 from haulier.engine.chunkrun import ChunkRun
 from haulier.jobstore.ledger import Ledger
 from haulier.operations import copy, delete
 from haulier.testing.simulation import crashpoints
-from haulier.testing.simulation.plan import plan_of
+from haulier.testing.simulation.plan import Moment, plan_of
 from haulier.testing.simulation.seeds import lines_of, smallest
 from haulier.testing.simulation.world import run
 
@@ -130,6 +130,15 @@ def test_a_known_defect_is_found_within_a_few_seeds(monkeypatch, broken, told):
         if problems[-1] is not None:
             break
     assert told in str(problems[-1]), problems
+
+
+def test_a_runner_that_outlives_its_lease_is_found(monkeypatch):
+    plan = plan_of(0)
+    frozen = Moment(at=3.0, what="server frozen", seconds=15.0)
+    plan = msgspec.structs.replace(plan, moments=(frozen,), crash_place=None, store_faults={}, settle_at=30.0)
+    assert run(plan).problem is None
+    monkeypatch.setattr(runner, "LEASE_SECONDS", 1e9)
+    assert "after its lease was renewed" in str(run(plan).problem)
 
 
 def test_a_failure_is_made_smaller_and_told_with_what_led_to_it(monkeypatch):

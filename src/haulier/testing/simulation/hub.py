@@ -112,6 +112,7 @@ class Process:
         self.name = name
         self.dead = False
         self._frozen = False
+        self.thawed_at = float("-inf")
         self._held: deque[Callable[[], None]] = deque()
         self._strands: list[Strand] = []
         self._at_death: list[Callable[[], None]] = []
@@ -169,6 +170,7 @@ class Process:
 
     def _thaw(self) -> None:
         self._frozen = False
+        self.thawed_at = self.hub.now
         for place in range(len(self._held)):
             self.later(place * 1e-9, self._held.popleft())  # in their order, as from a pipe
 

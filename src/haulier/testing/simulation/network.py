@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from haulier.core.effects import Answer, FileBody, Request
+from haulier.core.errors import StoreError
 from haulier.core.ports import Clock
 from haulier.objectstore.driver import IDLE_SECONDS, Fiber
 from haulier.objectstore.memory import MemoryObjectStore
@@ -97,12 +98,19 @@ class ModelStore:
         self.away = False
         self.under_way: dict[int, Sent] = {}
         """Requests of runners that live, by a number."""
-        self._answers = S3Answers(self.objects)
+        self._answers = S3Answers(self.objects, self._expired)
         self._hub = hub
         self._seconds = seconds
         self.chance = random.Random(seed)
         self._count = 0
         self._date = (-1, b"")
+
+    def _expired(self, seen: Seen) -> StoreError | None:
+        """Session tokens of the simulation are the moment of their end, by our clock."""
+        token = seen.headers.get("x-amz-security-token")
+        if token is None or self._hub.clock.now_ms() < int(token):
+            return None
+        return StoreError(400, "ExpiredToken", "the token has expired")
 
     def travel(self) -> float:
         """Seconds one way, or what the store takes: mostly about the same, now and then much longer."""

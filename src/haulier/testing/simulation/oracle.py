@@ -12,6 +12,7 @@ from typing import Final
 from haulier.core.chunk import LEASE_SECONDS, Attempt
 from haulier.core.lifecycle import TERMINAL, JobStatus
 from haulier.engine.frames import JobBrief, RunChunk, Submit, WriteReport
+from haulier.engine.runner import TICK_SECONDS
 from haulier.testing.simulation.hub import Hub
 from haulier.testing.simulation.ledger import StoredLedger, Violation
 from haulier.testing.simulation.network import ModelStore, Sent, Watch
@@ -19,6 +20,8 @@ from haulier.testing.simulation.truth import JobTruth, Object, Row
 
 TRACE_LINES: Final = 400
 EDGE_SECONDS: Final = 1e-6
+LOOKED_UP: Final = ("OutcomeUnknown", "ChangedSinceAttempt")
+"""Codes of rows that may have been done all the same."""
 _WORKS = frozenset({JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.CANCELLING, JobStatus.FAILING})
 """States in which a job's tasks may send requests that change objects."""
 
@@ -106,6 +109,12 @@ class Oracle(Watch):
                 self._units[runner, unit.job, unit.chunk.index] = unit
             elif isinstance(unit, WriteReport):
                 self.reports[unit.job] = frame.jobs[0], unit
+
+    def speaks(self, runner: str) -> None:
+        """The runner shows that it lives."""
+        since = self._hub.now - self._renewed[runner]
+        if since > LEASE_SECONDS + 2 * TICK_SECONDS:
+            raise Violation(f"{runner} lives on {since:.2f} s after its lease was renewed")
 
     def wrote(self, foreign: Object, etag: str) -> None:
         """Somebody else has written an object."""
@@ -243,7 +252,9 @@ class Oracle(Watch):
         code, in_doubt = outcome
         if code is None and not done and not self._is_gone(job, row):
             raise Violation(f"{name} was reported as succeeded and never done")
-        if code is not None and code not in ("OutcomeUnknown", "ChangedSinceAttempt") and self._known_done(done):
+        if code is not None and code not in LOOKED_UP and not row.missing:
+            raise Violation(f"{name} has an object, which nothing is wrong with, and has failed with {code}")
+        if code is not None and code not in LOOKED_UP and self._known_done(done):
             raise Violation(f"{name} was done, and reported as failed with {code}")
         if len(alike) == 1 and len({each.attempt for each in tries}) > 1 and not in_doubt:
             raise Violation(f"{name} was tried by several attempts, and its outcome is not marked as in doubt")

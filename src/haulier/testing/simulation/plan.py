@@ -8,7 +8,7 @@ import msgspec
 
 from haulier.testing.simulation import crashpoints
 
-Kind = Literal["put_tagging", "copy", "delete", "delete_versions"]
+Kind = Literal["put_tagging", "copy", "copy_in_place", "delete", "delete_versions"]
 StoreFault = Literal[
     "slow down",
     "500",
@@ -25,6 +25,8 @@ StoreFault = Literal[
 ]
 STORE_FAULTS: Final[tuple[StoreFault, ...]] = StoreFault.__args__  # type: ignore[attr-defined]
 ACCOUNTS: Final = ("acme", "beta")
+TASKS: Final = 300
+"""Of all jobs together at least (decisions §6)."""
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +76,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     runners: int
     in_flight_max: int
     probe: str
+    sts_seconds: float | None
+    """How long credentials last that one account's role gets from an STS; None = it has keys of its own."""
     request_seconds: float
     """What a request takes, typically."""
     skew_ms: int
@@ -107,6 +111,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         for what in ("commit_refused", "commit_answer_lost", "events_doubled", "foreign_share"):
             if getattr(self, what):
                 yield without(what.replace("_", " "), **{what: 0.0})
+        if self.sts_seconds is not None:
+            yield without("credentials that expire", sts_seconds=None)
         if self.skew_ms:
             yield without("the store's other clock", skew_ms=0)
 
@@ -128,6 +134,7 @@ def plan_of(seed: int) -> Plan:
         runners=chance.choice((1, 2, 2, 3)),
         in_flight_max=chance.choice((3, 6, 10)),
         probe=chance.choice(("off", "off", "scratch")),
+        sts_seconds=chance.choice((None, None, chance.uniform(6.0, 20.0))),
         request_seconds=chance.choice((0.03, 0.1, 0.2)),
         skew_ms=chance.choice((0, 0, -7_300, 2_750, 600_250)),
         settle_at=settle_at,
@@ -143,20 +150,17 @@ def plan_of(seed: int) -> Plan:
 
 
 def _jobs(chance: random.Random) -> Iterator[JobPlan]:
-    left = 300
-    number = 0
-    while left > 0 or number < 2:
-        rows = chance.randint(110, 170)
-        left -= rows
-        number += 1
-        kind: Kind = chance.choice(("put_tagging", "copy", "copy", "delete", "delete", "delete_versions"))
+    number = chance.choice((2, 3))
+    for _ in range(number):
+        rows = TASKS // number + chance.randint(1, 15)
+        kind: Kind = chance.choice(("put_tagging", "copy", "copy", "copy_in_place", "delete", "delete", "delete_versions"))
         yield JobPlan(
             kind=kind,
             at=chance.choice((0.0, chance.uniform(0.0, 3.0))),
             rows=rows,
             missing=chance.choice((0, 3, rows // 10)),
             doubled=chance.choice((0, 4)) if kind in ("put_tagging", "delete") else 0,
-            versioned=kind == "delete_versions" or (kind in ("copy", "delete") and chance.random() < 0.3),
+            versioned=kind == "delete_versions" or (kind in ("copy", "copy_in_place", "delete") and chance.random() < 0.3),
             account=chance.choice(ACCOUNTS),
             priority=chance.choice((1, 10, 10)),
             confirm=chance.random() < 0.25,
@@ -193,6 +197,7 @@ def _moments(chance: random.Random, settle_at: float) -> Iterator[Moment]:
     yield from some("store away", 0.2, least=0.3, most=8.0)
     yield from some("disk full", 0.2, least=0.3, most=6.0)
     yield from some("disk slow", 0.2, least=0.3, most=6.0)
+    yield from some("somebody writes", 0.3)
     for what in ("confirm", "pause", "resume", "priority"):
         yield from some(what, 0.35)
     yield from some("cancel", 0.15)

@@ -24,6 +24,8 @@ from haulier.testing.simulation.strands import StrandFuture, StrandPoller, Stran
 
 SIGN_OF_LIFE_SECONDS: Final = 1.0
 FRAME_SECONDS_MAX: Final = 0.03
+THAW_SECONDS: Final = 0.5
+"""How long a runner that was frozen may need until each of its threads has noticed."""
 
 
 class Machine:
@@ -47,6 +49,8 @@ class Machine:
         """Called when a runner's lease was renewed."""
         self.submitted: Callable[[str, Submit], None] = lambda _, __: None
         """Called when a runner takes units."""
+        self.speaks: Callable[[str], None] = lambda _: None
+        """Called when a runner that was not frozen just now says something, if only that it lives."""
 
 
 class Channel:
@@ -120,6 +124,8 @@ class RunnerProcess(Process):
 
     def _tell(self, events: Events) -> None:
         self._machine.points.reach("events: before telling", self)
+        if self.hub.now - self.thawed_at > THAW_SECONDS:
+            self._machine.speaks(self.name)
         times = 2 if events.events and self.hub.chance.random() < self._machine.events_doubled else 1
         for _ in range(times):
             self._up.carry(lambda: self._events(events))

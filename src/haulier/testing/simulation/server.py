@@ -15,27 +15,37 @@ from haulier.engine.credentials import RoleCredentials
 from haulier.engine.grants import Grants
 from haulier.engine.joblife import JobLimits
 from haulier.engine.proofs import Proofs
+from haulier.objectstore.sts import StsUnavailable
 from haulier.service import CreateJob, Service
 from haulier.testing.simulation.database import CrashingJobStore, DatabaseFiles, Troubles
 from haulier.testing.simulation.hub import Process
 from haulier.testing.simulation.plan import ACCOUNTS
 from haulier.testing.simulation.runners import Machine, ModelEngine
 from haulier.testing.simulation.spool import ModelSpool
+from haulier.testing.simulation.strands import StrandFuture
 
 IDENTITIES = {name: {"aws": f"{number}" * 12, "uin": f"1{number:011d}"} for number, name in enumerate(ACCOUNTS, 1)}
 KEYS = {"main": Credentials("AKSTORE", "secret")}
 
 
-def _account(name: str) -> Account:
+ASSUMED = AssumedRole(arn="arn:aws:iam::1:role/main", endpoint="http://sts.test", caller=KEYS["main"], region="us-east-1")
+STS_SECONDS_MAX = 0.5
+STS_DOWN_SHARE = 0.2
+
+
+def _account(name: str, *, from_sts: bool) -> Account:
     user = User(account=name, name="admin", policy="admin", keys=(Key(id=f"AK-{name}", secret_key="secret"),))
-    role = Role(account=name, name="batch", stores=("main",), buckets=("*",), use_store_keys=True, users=("admin",))
+    role = Role(
+        account=name,
+        name="batch",
+        stores=("main",),
+        buckets=("*",),
+        use_store_keys=not from_sts,
+        assumed={"main": ASSUMED} if from_sts else {},
+        users=("admin",),
+    )
     identity = IDENTITIES[name]
     return Account(name=name, aws_account_id=identity["aws"], cos_uin=identity["uin"], users=(user,), roles=(role,))
-
-
-def _no_sts(_how: AssumedRole, _session: str) -> Future[Credentials]:
-    """No role of the simulation has its credentials from an STS."""
-    raise AssertionError
 
 
 class ServerProcess(Process):
@@ -49,6 +59,7 @@ class ServerProcess(Process):
         *,
         name: str,
         runners: int,
+        sts_seconds: float | None,
         committed: Callable[[], None],
         new_id: Callable[[], str],
     ) -> None:
@@ -57,11 +68,13 @@ class ServerProcess(Process):
         self._stopping = False
         clock, stores = machine.hub.clock, (machine.settings,)
         self.jobstore = CrashingJobStore(database.path, clock, self, machine.points, troubles, committed)
-        self._directory = Directory(map(_account, ACCOUNTS))
+        self._sts_seconds = sts_seconds
+        assumed = ACCOUNTS[:1] if sts_seconds is not None else ()
+        self._directory = Directory(_account(account, from_sts=account in assumed) for account in ACCOUNTS)
         rights = Rights(Policies())
         self._engine = ModelEngine(machine, self, runners)
         spool = ModelSpool(machine.disk, self, machine.points)
-        credentials = RoleCredentials(_no_sts, clock, machine.hub.chance.random)
+        credentials = RoleCredentials(self._assume, clock, machine.hub.chance.random, answered=self._wake)
         self.coordinator = Coordinator(
             self.jobstore,
             self._engine,
@@ -90,6 +103,23 @@ class ServerProcess(Process):
         self.coordinator.drain()
         self._engine.stop()
         self.crash()
+
+    def _wake(self) -> None:
+        self._engine.wake()
+
+    def _assume(self, _how: AssumedRole, _session: str) -> Future[Credentials]:
+        """What an STS answers, after a moment, if it can be reached."""
+        chance, future = self.hub.chance, StrandFuture[Credentials]()
+
+        def answer() -> None:
+            if chance.random() < STS_DOWN_SHARE:
+                future.set_exception(StsUnavailable("no answer"))
+                return
+            expires_ms = self.hub.clock.now_ms() + int(1000 * (self._sts_seconds or 0))
+            future.set_result(Credentials(f"ASIA{expires_ms}", "secret", str(expires_ms), expires_ms))
+
+        self.later(chance.uniform(0.01, STS_SECONDS_MAX), answer)
+        return future
 
     def stop(self) -> None:
         """As by SIGTERM: it ends in good order, and by itself."""

@@ -9,6 +9,7 @@ import msgspec
 from haulier.core.job import Manifest, ObjectName, OperationSpec, Report
 from haulier.objectstore.memory import Held, MemoryObjectStore
 from haulier.operations import Copy, Delete, PutTagging, spec
+from haulier.operations.copy import NewMetadata
 from haulier.service import CreateJob
 from haulier.testing.simulation.plan import JobPlan
 
@@ -41,8 +42,8 @@ class JobTruth:
         self.id = ""
         """Once it was created."""
         self.bucket = f"data-{number}"
-        self.target_bucket = f"copies-{number}"
-        self.change = {"put_tagging": "tag", "copy": "copy"}.get(plan.kind, "delete")
+        self.target_bucket = self.bucket if plan.kind == "copy_in_place" else f"copies-{number}"
+        self.change = {"put_tagging": "tag", "copy": "copy", "copy_in_place": "copy"}.get(plan.kind, "delete")
         self.rows = list(self._make_rows(objects))
         self.by_object: dict[Object, list[Row]] = {}
         """Rows by the object that they change."""
@@ -75,7 +76,7 @@ class JobTruth:
 
     def changed(self, row: Row) -> Object:
         """The object that the row changes."""
-        return (self.target_bucket if self.plan.kind == "copy" else row.bucket), row.key
+        return (self.target_bucket if self.change == "copy" else row.bucket), row.key
 
     @property
     def manifest(self) -> bytes:
@@ -92,8 +93,9 @@ class JobTruth:
         """What is to be done."""
         if self.plan.kind == "put_tagging":
             return spec(PutTagging(tags=TAGS))
-        if self.plan.kind == "copy":
-            return spec(Copy(target_bucket=self.target_bucket, dialect=self.plan.dialect))
+        if self.change == "copy":
+            metadata: Any = NewMetadata(user=TAGS) if self.plan.kind == "copy_in_place" else "copy"
+            return spec(Copy(target_bucket=self.target_bucket, dialect=self.plan.dialect, metadata=metadata))
         return spec(Delete())
 
     def request(self, etag: str, identity: dict[str, str]) -> CreateJob:

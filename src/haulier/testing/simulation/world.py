@@ -115,6 +115,7 @@ class World:
         machine.events_doubled = plan.events_doubled
         machine.renewed = self.oracle.renewed
         machine.submitted = self.oracle.submitted
+        machine.speaks = self.oracle.speaks
         return machine
 
     # -- the way of a seed
@@ -199,6 +200,7 @@ class World:
             self._troubles,
             name=name,
             runners=self.plan.runners,
+            sts_seconds=self.plan.sts_seconds,
             committed=self._ledger.look,
             new_id=lambda: str(uuid.UUID(int=self._chance.getrandbits(128), version=4)),
         )
@@ -244,6 +246,8 @@ class World:
                 self._to_runner(runners[moment.victim % len(runners)], moment)
         elif moment.what.startswith(("server", "power")):
             self._to_server(moment)
+        elif moment.what == "somebody writes":
+            self._meddle()
         elif moment.what == "store away":
             self._store.away = True
             self._hub.later(moment.seconds, lambda: setattr(self._store, "away", False))
