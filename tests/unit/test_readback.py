@@ -129,6 +129,24 @@ def test_what_others_write_meanwhile_is_no_lie() -> None:
     assert tagged.run().succeeded
 
 
+@pytest.mark.parametrize(
+    ("operation", "verb", "bucket"),
+    [(TAGS, "put_tags", "src"), (RENEWED, "copy_object", "dst"), (TAGGED, "copy_object", "dst")],
+)
+def test_an_object_that_somebody_writes_before_it_is_read_back_is_no_lie(operation: Operation, verb: str, bucket: str) -> None:
+    place = Place(MemoryObjectStore, operation)
+    done = getattr(place.store, verb)
+
+    async def overtaken(*arguments: Any) -> Any:
+        result = await done(*arguments)
+        await place.store.put_object(bucket, b"k", b"of somebody else")
+        return result
+
+    setattr(place.store, verb, overtaken)
+    assert place.run().succeeded
+    assert place.reader.lie is None
+
+
 def test_a_change_that_shows_a_moment_late_is_no_lie() -> None:
     place = Place(MemoryObjectStore, COPY)
     looked = place.store.head_object
