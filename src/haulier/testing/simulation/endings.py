@@ -28,8 +28,8 @@ def check_status(job: JobTruth, ledger: StoredLedger, *, cancelled: bool, unsure
         raise Violation(f"job {job.id} was cancelled and has ended {stored.status}")
     if stored.status == JobStatus.CANCELLED and not cancelled and not unsure:
         raise Violation(f"job {job.id} is Cancelled, which nobody asked for")
-    failure = json.loads(stored.document).get("failure") or ["none"]
-    if stored.status == JobStatus.FAILED and failure[0] not in ALLOWED_FAILURES:
+    failure = json.loads(stored.document).get("failure") or {}
+    if stored.status == JobStatus.FAILED and failure.get("code") not in ALLOWED_FAILURES:
         raise Violation(f"job {job.id} has failed: {failure}")
 
 
