@@ -226,6 +226,14 @@ def test_what_spent_quota_returns_it_when_it_ends_well() -> None:
 # -- the store's clock, credentials, place --------------------------------------------------------------------------------------
 
 
+def test_the_stores_clock_is_known_from_its_first_answer_though_it_was_away_before() -> None:
+    calls = Calls()
+    behind = Answer(200, headers(date=formatdate(calls.clock.now_ms() / 1000 - 60, usegmt=True)), GOOD.body)
+    calls.runner = EffectRunner(clock=calls.clock, answers=[Answer(0, failure="refused", sent=False), behind])
+    calls.copy()
+    assert abs(calls.store.ahead_ms + 60_000) <= 1000
+
+
 def test_the_stores_clock_is_taken_over_once_when_it_refuses_ours() -> None:
     calls = Calls()
     ahead = 7200

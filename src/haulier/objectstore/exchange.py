@@ -255,11 +255,12 @@ class Exchange:
             await Sleep(FULL_SECONDS)
 
     def _sample_clock(self, answer: Answer, second: int) -> None:
+        if not answer.status:
+            return  # the next answer is the sample: until there is one nobody can tell who has written an object when
         self._sample_at = second + CLOCK_SAMPLE_SECONDS
         if time_ms(answer.headers.get("date")) is not None:
             self.ahead_ms = self._skew_ms(answer)
-        if answer.status:
-            self.throttle.gate.server = answer.headers.get("server", "")
+        self.throttle.gate.server = answer.headers.get("server", "")
 
     def _skew_ms(self, answer: Answer) -> int:
         theirs = time_ms(answer.headers.get("date"))
