@@ -4,6 +4,7 @@ import argparse
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from haulier.testing.simulation import crashpoints
+from haulier.testing.simulation.database import memory_folder
 from haulier.testing.simulation.seeds import Sum, lines_of, run_seed, smallest, summed
 from haulier.testing.simulation.world import Result
 
@@ -56,8 +58,14 @@ def _results(seeds: range, processes: int) -> Iterator[Iterator[Result]]:
     if processes == 1:
         yield map(run_seed, seeds)
         return
-    with multiprocessing.Pool(processes, initializer=_alone) as pool:
+    with memory_folder() as folder, multiprocessing.Pool(processes, _begin, (str(folder),)) as pool:
         yield pool.imap(run_seed, seeds, chunksize=5)
+
+
+def _begin(folder: str) -> None:
+    """In a process of the pool, which may be ended without a word: what it leaves goes with the folder."""
+    _alone()
+    tempfile.tempdir = folder
 
 
 def _shown(results: Iterator[Result]) -> Iterator[Result]:

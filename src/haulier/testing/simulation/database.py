@@ -1,11 +1,12 @@
 """The job store: real SQLite in files of its own, with a writer that can fail where a disk would make it fail."""
 
+import atexit
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cache
-from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,12 +34,22 @@ def _empty() -> bytes:
         return path.read_bytes()
 
 
+@contextmanager
+def memory_folder() -> Iterator[Path]:
+    """A folder while it is needed; in memory, if the system has such a place, for a sync costs nothing there."""
+    place = tempfile.tempdir or ("/dev/shm" if Path("/dev/shm").is_dir() else None)
+    with tempfile.TemporaryDirectory(prefix="haulier-simulation-", dir=place) as folder:
+        yield Path(folder)
+
+
+_kept = ExitStack()
+atexit.register(_kept.close)
+
+
 @cache
 def _folder() -> Path:
-    """One for all seeds of this process; in memory, if the system has such a place, for a sync costs nothing there."""
-    folder = tempfile.mkdtemp(prefix="haulier-simulation-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-    Finalize(None, shutil.rmtree, (folder,), exitpriority=1)  # which the processes of `multiprocessing` heed, unlike `atexit`
-    return Path(folder)
+    """One for all seeds of this process."""
+    return _kept.enter_context(memory_folder())
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import Final
 from haulier.core.chunk import LEASE_SECONDS, Attempt
 from haulier.core.lifecycle import TERMINAL, JobStatus
 from haulier.engine.frames import JobBrief, RunChunk, Submit, WriteReport
+from haulier.engine.jobrun import SETTLE_LOSSES_MAX
 from haulier.engine.runner import TICK_SECONDS
 from haulier.testing.simulation.hub import Hub
 from haulier.testing.simulation.ledger import StoredLedger, Violation
@@ -80,6 +81,8 @@ class Oracle(Watch):
         """By job and row."""
         self._by_object: dict[tuple[str, Object], JobTruth] = {}
         self._units: dict[tuple[str, str, int], RunChunk] = {}
+        self._given_out: dict[tuple[str, int], int] = defaultdict(int)
+        """How often each chunk was."""
         self._renewed: dict[str, float] = {}
         self._looked: dict[tuple[str, Object], float] = {}
         """When the store last told a runner what an object is."""
@@ -107,6 +110,7 @@ class Oracle(Watch):
             self.trace.add("{} takes {} {} of job {}", runner, type(unit).__name__, unit.attempt, unit.job[:8])
             if isinstance(unit, RunChunk):
                 self._units[runner, unit.job, unit.chunk.index] = unit
+                self._given_out[unit.job, unit.chunk.index] += 1
             elif isinstance(unit, WriteReport):
                 self.reports[unit.job] = frame.jobs[0], unit
 
@@ -246,7 +250,7 @@ class Oracle(Watch):
         outcome = outcomes.get(row.number)
         name = f"row {row.number} of job {job.id} ({job.plan.kind})"
         if outcome is None:
-            if self._known_done(done) and not any(twin.number in outcomes for twin in alike):
+            if self._known_done(done) and not self._given_up(job, row) and not any(twin.number in outcomes for twin in alike):
                 raise Violation(f"{name} was done, and its job ended without an outcome for it")
             return
         code, in_doubt = outcome
@@ -258,6 +262,10 @@ class Oracle(Watch):
             raise Violation(f"{name} was done, and reported as failed with {code}")
         if len(alike) == 1 and len({each.attempt for each in tries}) > 1 and not in_doubt:
             raise Violation(f"{name} was tried by several attempts, and its outcome is not marked as in doubt")
+
+    def _given_up(self, job: JobTruth, row: Row) -> bool:
+        """Whether so many runners may have died over the row's chunk that it was looked at no more: its job would never end."""
+        return self._given_out[job.id, self._ledger.chunk_at(job.id, row.number).index] >= SETTLE_LOSSES_MAX
 
     @staticmethod
     def _known_done(done: list[Try]) -> bool:
