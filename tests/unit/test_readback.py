@@ -27,6 +27,13 @@ class Overwrites(MemoryObjectStore):
         return self.document  # the object itself is such a document now
 
 
+class Empties(MemoryObjectStore):
+    """Answers 200 to PutObjectTagging and stores an empty body."""
+
+    async def put_tags(self, bucket: str, key: bytes, version: bytes | None, tags: Any) -> None:
+        await self.put_object(bucket, key, b"")
+
+
 class Forgets(MemoryObjectStore):
     """Answers success and does nothing."""
 
@@ -94,6 +101,7 @@ def test_a_store_that_does_what_it_says_is_believed(operation: Operation) -> Non
     [
         (Overwrites, TAGS, "StoreCannotPutTagging", "the object's content was the list of tags"),
         (Deletes, TAGS, "StoreCannotPutTagging", "the object was gone"),
+        (Empties, TAGS, "StoreCannotPutTagging", "the tags were not there"),
         (Forgets, TAGS, "StoreCannotPutTagging", "the tags were not there"),
         (Forgets, PutTagging(tags={"a": "b"}, mode="add"), "StoreCannotPutTagging", "the tags were not there"),
         (Forgets, COPY, "StoreCannotCopy", "there was no copy"),

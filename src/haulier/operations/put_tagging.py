@@ -69,18 +69,19 @@ class PutTagging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return [await self.apply(task, store) for task in tasks]
 
     async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:
-        """The object is gone, or has become the request's own document, or has other tags though nobody has written it since."""
+        """The object is gone, or has become the request's own document, or has other tags though nobody has written it anew."""
         head = await look(store, task.bucket, task.key, task.version)
         if head is None:
             return "PutObjectTagging answered success and the object was gone"
-        changed = changed_since(head, begun_ms, store)
-        if changed and head.size:
+        # What is empty now may be what the store made of the request, so only content speaks for another writer.
+        rewritten = head.size > 0 and changed_since(head, begun_ms, store)
+        if rewritten:
             part = await store.get_object(task.bucket, task.key, task.version, length=DOCUMENT_BYTES)
             if b"<Tagging" in part.data:
                 return "PutObjectTagging answered success and the object's content was the list of tags"
         present = await store.get_tags(task.bucket, task.key, task.version)
         kept = dict(present) == self.tags if self.mode == "replace" else self.tags.items() <= present.items()
-        return None if kept or changed else "PutObjectTagging answered success and the tags were not there"
+        return None if kept or rewritten else "PutObjectTagging answered success and the tags were not there"
 
     def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:  # noqa: ARG002 - the port's signature
         """The row's own object."""
