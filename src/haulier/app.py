@@ -125,6 +125,7 @@ class _Parts:
             secret=datadir.kept_secret(data_dir / "list-tokens.key"),
             quotas=_quotas(settings),
             list_days=limits.retention_days,
+            spool_retention_days=limits.spool_retention_days,
             extensions=settings.compat.extensions,
         )
         self.authenticator = Authenticator(
@@ -209,7 +210,12 @@ class _Parts:
         self.engine.reload(stores)
         self.coordinator.limits = _job_limits(settings)
         self._limit_connections(settings)
-        self.service.reload(Resolver(stores), quotas=_quotas(settings), list_days=settings.limits.retention_days)
+        self.service.reload(
+            Resolver(stores),
+            quotas=_quotas(settings),
+            list_days=settings.limits.retention_days,
+            spool_retention_days=settings.limits.spool_retention_days,
+        )
         self.settings = settings
         self._sweeper.stop()
         self._sweeper = self._new_sweeper()

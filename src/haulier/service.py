@@ -36,6 +36,7 @@ from haulier.core.placement import Resolver
 from haulier.core.policy.questions import NOTHING_REQUESTED, Requested
 from haulier.core.policy.rights import Rights
 from haulier.core.ports import Clock, JobStore, ListQuery, Written
+from haulier.core.retry import RetryJob, again, check_choice, check_kept
 from haulier.rates import RequestRates
 
 PAGE_JOBS_MAX: Final = 1000
@@ -95,7 +96,8 @@ class Service:
 
     `rights` says what a caller may do. `secret` keys the list tokens: processes that serve one job store share it, and a new one
     makes old tokens invalid; left out, it is new with every start. `quotas` hold for accounts that have none of their own.
-    `list_days` after its end a job is no longer listed, on the S3 wire and natively.
+    `list_days` after its end a job is no longer listed, on the S3 wire and natively; `spool_retention_days` after it its rows and
+    their outcomes are no longer kept.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Service:
         secret: bytes | None = None,
         quotas: Quotas = NO_QUOTAS,
         list_days: int = 90,
+        spool_retention_days: float = 7,
         extensions: bool = True,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
@@ -119,15 +122,17 @@ class Service:
         self._quotas = quotas
         self._rates = RequestRates(clock)
         self._list_days = list_days
+        self._spool_retention_days = spool_retention_days
         self._new_id = new_id
         self.extensions = extensions
         """Whether requests may use what neither cloud has: Paused, and operations of ours."""
 
-    def reload(self, resolver: Resolver, *, quotas: Quotas, list_days: int) -> None:
+    def reload(self, resolver: Resolver, *, quotas: Quotas, list_days: int, spool_retention_days: float) -> None:
         """Use these from the next call on."""
         self._resolver = resolver
         self._quotas = quotas
         self._list_days = list_days
+        self._spool_retention_days = spool_retention_days
 
     def admit(self, caller: Caller, call: Call) -> None:
         """Raises TooManyRequests when the caller's account asks too often, AccessRefused when the caller may do this to no job.
@@ -164,21 +169,42 @@ class Service:
         job = self._new_job(caller, request)
         self._rights.check_run(caller, job, job.created_ms)
         _check_tag_count(request.tags)
-        earlier = self._jobstore.by_token(caller.account.name, request.token)
+        return self._store(caller, job)
+
+    def retry(self, caller: Caller, job_id: str, request: RetryJob) -> Job:
+        """A new job that runs again what failed, or was left undone, of one that has ended; under the same token the one that the
+        same request made before. It needs what creating it needs (decisions §2).
+
+        Raises AccessRefused, JobNotFound, IllegalTransition for a job that has not ended, OutcomesGone, NothingToRetry,
+        InvalidField, TokenReused and TooManyJobs.
+        """
+        source = self.describe(caller, job_id)
+        now_ms = self.clock.now_ms()
+        job = again(source, request, job_id=self._new_id(), by=caller.user.name, now_ms=now_ms)
+        self._rights.check_run(caller, job, now_ms)
+        if self._jobstore.by_token(caller.account.name, job.token) is None:
+            if source.status not in TERMINAL:
+                raise IllegalTransition(source.id, source.status, "a retry")
+            check_kept(source, now_ms, self._spool_retention_days)
+            check_choice(source, self._jobstore.failures(source.id), request)
+        return self._store(caller, job)
+
+    def _store(self, caller: Caller, job: Job) -> Job:
+        """Store the job, unless its token made one before: then that one."""
+        earlier = self._jobstore.by_token(caller.account.name, job.token)
         if earlier is not None:
-            return _repeated(caller, earlier, request)
-        job = msgspec.structs.replace(job, placements=self._placements(request.buckets))
+            return _repeated(caller, earlier, job)
         try:
             self._jobstore.create(job, unfinished_max=self._quotas_of(caller).unfinished_jobs or sys.maxsize)
         except TokenReused:
-            earlier = self._jobstore.by_token(caller.account.name, request.token)
+            earlier = self._jobstore.by_token(caller.account.name, job.token)
             if earlier is None:
                 raise
-            return _repeated(caller, earlier, request)
+            return _repeated(caller, earlier, job)
         return job
 
     def _new_job(self, caller: Caller, request: CreateJob) -> Job:
-        """The job that is asked for, not yet placed. Raises AccessRefused for another account's role, InvalidField for none."""
+        """The job that is asked for. Raises AccessRefused for another account's role, InvalidField for none."""
         now_ms = self.clock.now_ms()
         return Job(
             id=self._new_id(),
@@ -197,6 +223,7 @@ class Service:
             operation=request.operation,
             report=request.report,
             as_sent=request.as_sent,
+            placements=self._placements(request.buckets),
             tags=dict(request.tags),
             status_since_ms=now_ms,
             created_ms=now_ms,
@@ -407,7 +434,7 @@ class Service:
         self._jobstore.delete(caller.account.name, job_id, by=caller.user.name)
 
 
-def _repeated(caller: Caller, earlier: Job, request: CreateJob) -> Job:
+def _repeated(caller: Caller, earlier: Job, request: Job) -> Job:
     """The answer to a token that is taken: COS refuses every repetition, the others only another content (decisions §2)."""
     same = earlier.dialect == request.dialect and hmac.compare_digest(earlier.digest.encode(), request.digest.encode())
     if caller.dialect == "cos" or not same:

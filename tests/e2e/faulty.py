@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import boto3
+from botocore.config import Config
+
 from haulier.core.lifecycle import TERMINAL
 from haulier.testing.effects import EffectRunner
 from haulier.testing.faulty_s3 import FaultyS3
+from haulier.testing.jobs import JobReport, read_report
 from haulier.testing.server import ACCESS_KEY, S3_ROLE, SECRET_KEY, HaulierServer
 from wire.native import NativeClient
 
@@ -54,8 +58,9 @@ class FaultyBench:
         self.put("lists", name, body)
         return name, hashlib.md5(body).hexdigest()
 
-    def job(self, operation: dict[str, Any], keys: Iterable[str]) -> str:
-        """A job on these objects of `photos`; a manifest of its own."""
+    def job(self, operation: dict[str, Any], keys: Iterable[str], *, report: bool = False) -> str:
+        """A job on these objects of `photos`; a manifest of its own, and a report in `lists` where one is wanted."""
+        wanted = {"Bucket": "arn:aws:s3:::lists", "Prefix": "reports", "Format": "Report_CSV_20180820", "ReportScope": "AllTasks"}
         name, etag = self.manifest(keys)
         answer = self.server.s3control().create_job(
             ClientRequestToken=name,
@@ -67,9 +72,25 @@ class FaultyBench:
             },
             Priority=1,
             RoleArn=S3_ROLE,
-            Report={"Enabled": False},
+            Report={"Enabled": True, **wanted} if report else {"Enabled": False},
         )
         return str(answer["JobId"])
+
+    def report(self, job_id: str) -> JobReport:
+        """The report that the job left."""
+        return read_report(self.s3, "lists", "reports", job_id)
+
+    @property
+    def s3(self) -> Any:
+        """A client of the store."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.store.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+            config=Config(s3={"addressing_style": "path"}, proxies={}),
+        )
 
     def wait(self, job_id: str, statuses: Iterable[str] = TERMINAL, seconds: float = 60) -> dict[str, Any]:
         """DescribeJob, once the job is in one of the states."""

@@ -132,7 +132,9 @@ class Batch(One):
 class Bench:
     """A chunk on a bench: everything around it is the test's."""
 
-    def __init__(self, keys, operation=None, *, kind=ChunkRun, done=(), lane=None, versions=None, buckets=None, **unit) -> None:
+    def __init__(
+        self, keys, operation=None, *, kind=ChunkRun, done=(), lane=None, versions=None, buckets=None, marks=None, **unit
+    ) -> None:
         self.driver, self.paper, self.clock = HandDriver(), Paper(), Clock()
         self.operation = operation or One()
         self.lane = lane or AnyRoom()
@@ -142,7 +144,7 @@ class Bench:
         )  # fmt: skip
         work = RunChunk(attempt=Attempt(1, 1), job="j", chunk=chunk, segments=(), doubt_below=unit.pop("doubt_below", 0))
         empty = [None] * len(keys)
-        rows = Rows(buckets or ["b"] * len(keys), keys, versions or empty, empty, empty)
+        rows = Rows(buckets or ["b"] * len(keys), keys, versions or empty, empty, empty, marks)
         self.run = kind(
             work, rows, list(done), self.operation, dict.fromkeys(rows.buckets, self.lane),
             driver=self.driver, writer=self.paper, clock=self.clock,
@@ -168,6 +170,17 @@ def test_every_row_is_run_once_and_the_chunk_is_sealed():
     assert bench.rows_sealed() == list(range(100, 107))
     assert bench.run.finished
     assert bench.lane.running == 0
+
+
+def test_a_row_that_an_earlier_job_may_have_done_is_in_doubt_since_then_and_rides_in_no_batch():
+    bench = Bench(keys(6), Batch(), marks=[None, None, 3, None, 1, None], doubt_below=1)
+    bench.finish()
+    alone = {task.key: task.first_attempt_ms for task in bench.operation.tasks}
+    assert alone == {keys(6)[0]: 5, keys(6)[2]: 3, keys(6)[4]: 1}
+    assert sorted(task.key for batch in bench.operation.batches for task in batch) == [keys(6)[n] for n in (1, 3, 5)]
+    sealed = bench.paper.sealed
+    doubt = dict(zip(sealed.rows, sealed.in_doubt, strict=True))
+    assert [row for row in sorted(doubt) if doubt[row]] == [100, 102, 104]
 
 
 def test_rows_behind_many_that_are_done_are_started_too():

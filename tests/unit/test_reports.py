@@ -54,6 +54,8 @@ def tables(rows: Sequence[Row | None], first: int = 0) -> tuple[pa.Table, pa.Tab
         pa.array([task.version for task in tasks], pa.binary()),
         pa.nulls(len(rows), pa.int64()),
         pa.nulls(len(rows), pa.binary()),
+        pa.nulls(len(rows), pa.int64()),
+        pa.nulls(len(rows), pa.int64()),
     ]
     outcomes = files.encode_outcomes(
         [number for number, _ in done],

@@ -9,23 +9,28 @@ import pytest
 
 from haulier.core.accounts import Account, Caller, Key, Quotas, Role, User
 from haulier.core.calls import Call
+from haulier.core.chunk import Attempt, Chunk, Segment
 from haulier.core.errors import (
     AccessRefused,
     IllegalTransition,
     InvalidField,
     InvalidListToken,
     JobNotFound,
+    NothingToRetry,
+    OutcomesGone,
     TokenReused,
     TooManyJobs,
     TooManyRequests,
     TooManyTags,
 )
-from haulier.core.job import Dialect, Job, Manifest, ObjectName, OperationSpec, Placement, Report
+from haulier.core.failures import FailureClass, FailureKind
+from haulier.core.job import Dialect, Job, Manifest, ObjectName, OperationSpec, Placement, Report, Retry
 from haulier.core.lifecycle import JobEvent, JobStatus
 from haulier.core.placement import Resolver, Store
 from haulier.core.policy import Policies
 from haulier.core.policy.rights import Rights
-from haulier.core.ports import JobMoved
+from haulier.core.ports import ChunksStaged, Entry, JobMoved, SegmentAdded
+from haulier.core.retry import RetryJob
 from haulier.jobstore import SqlJobStore
 from haulier.service import CreateJob, Service
 
@@ -188,6 +193,125 @@ def test_an_accounts_own_quotas_go_before_those_of_all(kit: Kit) -> None:
     with pytest.raises(TooManyRequests, match="may send 1 requests a second"):
         service.admit(own, Call.LIST)
     service.admit(STRANGER, Call.LIST)
+
+
+# -- retry
+
+
+def ended_job(kit: Kit, *, failed: int = 2, left: int = 0, **changes: Any) -> Job:
+    """A job of ten tasks that was cancelled; none of those left had an outcome."""
+    job = kit.service.create(caller(), a_request(tags={"team": "a"}, report=Report(enabled=True, bucket="lists"), **changes))
+    moves: list[Entry] = [JobMoved(job.id, event, total=10) for event in (E.PICKED_UP, E.PREPARED, E.STARTED)]
+    chunk = Chunk(job=job.id, index=0, first_row=0, rows=10, name="acme/chunk")
+    segment = Segment(job=job.id, chunk=0, attempt=Attempt(1, 1), sequence=1, name="s", rows=10 - left, failed=failed)
+    classes = (FailureClass(code="NoSuchKey", status=404, count=failed),) if failed else ()
+    moves.insert(1, ChunksStaged(job.id, (chunk,), first=True))
+    moves += [SegmentAdded(segment, 10, classes), JobMoved(job.id, E.CANCEL_REQUESTED), JobMoved(job.id, E.REPORTED)]
+    return kit.jobstore.commit(kit.epoch, moves)[job.id]
+
+
+def a_retry(**changes: Any) -> RetryJob:
+    return RetryJob(**({"token": "retry", "digest": "r" * 64} | changes))
+
+
+def test_a_retry_is_the_same_work_with_a_life_of_its_own(kit: Kit) -> None:
+    source = ended_job(kit)
+    kit.clock.now += 5_000
+    job = kit.service.retry(caller("native"), source.id, a_retry())
+    same = ("dialect", "role", "role_arn", "region", "priority", "confirmation_required", "manifest", "operation", "report",
+            "as_sent", "placements", "tags", "description")  # fmt: skip
+    assert {name: getattr(job, name) for name in same} == {name: getattr(source, name) for name in same}
+    assert (job.status, job.created_ms, job.total, job.retry) == ("New", kit.clock.now, None, Retry(of=source.id))
+    assert kit.jobstore.get("acme", source.id).retried_by == (job.id,)
+
+
+def test_a_retry_can_be_of_some_classes_with_another_priority_and_a_confirmation(kit: Kit) -> None:
+    asked = a_retry(codes=("NoSuchKey",), kinds=(FailureKind.DENIED,), priority=9, confirm=False, description="again")
+    job = kit.service.retry(caller("native"), ended_job(kit).id, asked)
+    assert (job.priority, job.confirmation_required, job.description) == (9, False, "again")
+    assert job.retry is not None
+    assert (job.retry.codes, job.retry.kinds) == (("NoSuchKey",), ("denied",))
+
+
+def test_the_same_retry_twice_is_one_job_even_when_the_outcomes_are_gone_meanwhile(kit: Kit) -> None:
+    source = ended_job(kit)
+    first = kit.service.retry(caller("native"), source.id, a_retry())
+    kit.clock.now += 30 * 86_400_000
+    assert kit.service.retry(caller("native"), source.id, a_retry()).id == first.id
+    with pytest.raises(TokenReused):
+        kit.service.retry(caller("native"), source.id, a_retry(digest="x" * 64))
+
+
+@pytest.mark.parametrize("status", [name for name in PATHS if name not in ("Complete", "Cancelled", "Failed")])
+def test_a_job_that_has_not_ended_is_not_retried(kit: Kit, status: str) -> None:
+    job = kit.a_job(status)
+    with pytest.raises(IllegalTransition, match=f"is {status}; a retry"):
+        kit.service.retry(caller("native"), job.id, a_retry())
+
+
+@pytest.mark.parametrize(
+    ("job", "asked", "problem"),
+    [
+        ({"failed": 0}, {}, "No task of job .* failed and none was left undone"),
+        ({}, {"codes": ("AccessDenied",)}, "in the way that was chosen"),
+        ({}, {"codes": ("NotAttempted",)}, "in the way that was chosen"),
+        ({"failed": 0, "left": 3}, {"kinds": (FailureKind.NOT_FOUND,)}, "in the way that was chosen"),
+    ],
+)
+def test_a_retry_without_a_task_is_refused(kit: Kit, job: dict[str, int], asked: dict[str, Any], problem: str) -> None:
+    source = ended_job(kit, **job)
+    with pytest.raises(NothingToRetry, match=problem):
+        kit.service.retry(caller("native"), source.id, a_retry(**asked))
+    assert kit.jobstore.unfinished() == []
+
+
+@pytest.mark.parametrize("asked", [{}, {"codes": ("NotAttempted",)}, {"kinds": (FailureKind.NOT_ATTEMPTED,)}])
+def test_what_was_left_undone_can_be_retried(kit: Kit, asked: dict[str, Any]) -> None:
+    assert kit.service.retry(caller("native"), ended_job(kit, failed=0, left=3).id, a_retry(**asked)).status == "New"
+
+
+def test_a_job_whose_manifest_was_never_read_has_nothing_to_retry(kit: Kit) -> None:
+    job = kit.service.create(caller(), a_request())
+    kit.service.set_status(caller(), job.id, "Cancelled", None)
+    kit.jobstore.commit(kit.epoch, [JobMoved(job.id, E.REPORTED)])
+    with pytest.raises(NothingToRetry, match="never read in full"):
+        kit.service.retry(caller("native"), job.id, a_retry())
+
+
+def test_the_class_of_all_others_cannot_be_chosen(kit: Kit) -> None:
+    with pytest.raises(InvalidField, match="codes: Other stands for"):
+        kit.service.retry(caller("native"), ended_job(kit).id, a_retry(codes=("Other",)))
+
+
+def test_after_the_retention_of_the_spool_a_retry_is_refused_and_told_what_to_do(kit: Kit) -> None:
+    source = ended_job(kit)
+    service = kit.new_service(spool_retention_days=2)
+    kit.clock.now += 2 * 86_400_000
+    with pytest.raises(OutcomesGone, match=r"more than 2 days ago.*its report names the failed objects"):
+        service.retry(caller("native"), source.id, a_retry())
+
+
+@pytest.mark.parametrize("name", ["other", "viewer", "nobody"])
+def test_a_retry_needs_what_creating_the_job_needs(kit: Kit, name: str) -> None:
+    source = ended_job(kit)
+    with pytest.raises(AccessRefused):
+        kit.service.retry(caller("native", name), source.id, a_retry())
+    with pytest.raises(JobNotFound):
+        kit.service.retry(STRANGER, source.id, a_retry())
+    assert kit.jobstore.unfinished() == []
+
+
+def test_failures_of_a_job_that_has_ended_tell_also_what_was_left_undone(kit: Kit) -> None:
+    source = ended_job(kit, failed=2, left=3)
+    assert [(found.code, found.count) for found in kit.service.failures(caller(), source.id)] == [
+        ("NotAttempted", 3),
+        ("NoSuchKey", 2),
+    ]
+    with pytest.raises(JobNotFound):
+        kit.service.failures(STRANGER, source.id)
+
+
+# -- roles
 
 
 @pytest.mark.parametrize("name", ["other", "viewer"])

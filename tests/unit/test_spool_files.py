@@ -18,6 +18,8 @@ def a_chunk(rows: int = 3) -> pa.Table:
         "version": pa.array([b""] * rows, pa.binary()),
         "size": pa.nulls(rows, pa.int64()),
         "etag": pa.nulls(rows, pa.binary()),
+        "first_attempt_ms": pa.nulls(rows, pa.int64()),
+        "origin_row": pa.nulls(rows, pa.int64()),
     }
     return pa.table(list(columns.values()), schema=files.CHUNK_SCHEMA)
 

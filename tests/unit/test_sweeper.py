@@ -43,9 +43,9 @@ def test_files_and_records_go_when_their_time_is_over_and_not_before(rooms):
         return [name for name in names if name in spool.names("acme/")]
 
     assert left() == names
-    clock.now += DAY_MS + 1
-    assert left() == [names[2], *names[3:]]
-    clock.now += 6 * DAY_MS
+    clock.now += 7 * DAY_MS - 1
+    assert left() == names, "a retry needs the rows as long as the outcomes"
+    clock.now += 2
     assert left() == names[3:]
     assert jobstore.get("acme", ended.id).status == "Cancelled"
     clock.now += 90 * DAY_MS

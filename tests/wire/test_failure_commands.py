@@ -56,6 +56,29 @@ def test_failures_as_json_and_as_codes(server: CannedServer, haulier: Any) -> No
     assert haulier("job", "failures", JOB) == (0, "", f"haulier: no task of job {JOB} has failed\n")
 
 
+NEW = {"id": "1c7e0b3a-0000-4000-8000-000000000000", "status": "New"}
+
+
+def test_a_retry_is_asked_for_in_one_request_with_a_key_of_its_own(server: CannedServer, haulier: Any) -> None:
+    server.answer(answered(NEW, 201))
+    code, shown, said = haulier("job", "retry", JOB)
+    assert (code, shown) == (0, f"{NEW['id']} New, runs again what failed of {JOB}\n")
+    assert f"haulier job watch {NEW['id']}" in said
+    words = ("--codes", "NoSuchKey", "--codes", "NotAttempted", "--kinds", "denied", "--priority", "7", "--no-confirm")
+    assert haulier("job", "retry", JOB, *words, "--description", "again", "-o", "name")[:2] == (0, f"{NEW['id']}\n")
+    plain, chosen = server.asked
+    assert (plain.method, plain.path) == ("POST", f"/api/v1/jobs/{JOB}/retry")
+    assert json.loads(plain.body) == {"codes": [], "kinds": []}
+    assert json.loads(chosen.body) == {
+        "codes": ["NoSuchKey", "NotAttempted"],
+        "kinds": ["denied"],
+        "priority": 7,
+        "confirm": False,
+        "description": "again",
+    }
+    assert plain.headers["idempotency-key"] != chosen.headers["idempotency-key"]
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "said"),
     [

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from haulier.cli import output as out
 from haulier.cli.client import Connection, Jobs, jobs
 from haulier.cli.exits import CommandFailed, Exit
-from haulier.cli.failures import failures
+from haulier.cli.failures import failures, retry
 from haulier.cli.jobargs import JobId, OutputOption
 from haulier.cli.output import Output
 from haulier.cli.progress import TERMINAL, State, View, summary, view
@@ -26,6 +26,7 @@ _REASON_BYTES_MAX: Final = 256
 _HERE: Final = Connection()
 
 app.command(failures)
+app.command(retry)
 
 
 @app.command(name="list")
@@ -225,6 +226,8 @@ def _ended(job: dict[str, Any], output: Output) -> int:
         out.note(f"{reason.get('FailureCode')}: {reason.get('FailureReason')}")
     if state.failed and (report := _report(job)):
         out.note(f"the report names the failed objects: {report}")
+    if state.failed:
+        out.note(f"why: haulier job failures {state.job_id}; only these again: haulier job retry {state.job_id}")
     if state.status == JobStatus.CANCELLED:
         return Exit.CANCELLED
     return Exit.CLEAN if state.status == JobStatus.COMPLETE and not state.failed else Exit.FAILED
@@ -288,6 +291,8 @@ def _fields(job: dict[str, Any]) -> dict[str, str | None]:
         "Manifest": ((job.get("Manifest") or {}).get("Location") or {}).get("ObjectArn"),
         "Report": _report(job),
         "Role": job.get("RoleArn"),
+        "Retry of": job.get("RetryOf"),
+        "Retried by": ", ".join(job.get("RetriedBy") or ()) or None,
         "Stores": ", ".join(f"{each['Bucket']} on {each.get('Store', 'none')}" for each in job.get("Placements") or ()) or None,
     }
 

@@ -168,6 +168,14 @@ class TooManyRequests(RequestError):
     """The account sends more requests than it may; the same one may succeed in a moment."""
 
 
+class NothingToRetry(RequestError):
+    """No task of the job failed, or was left undone, in the way that was chosen."""
+
+
+class OutcomesGone(RequestError):
+    """The rows and outcomes of the job are no longer kept."""
+
+
 class TooManyJobs(RequestError):
     """The account's quota of unfinished jobs is used up."""
 
@@ -232,7 +240,7 @@ class JobFailure(HaulierError):
     Codes: cos-batch.md §4.5 and decisions §1, §3, §4 (`ManifestNotFound`, `ManifestETagMismatch`, `InvalidManifest`,
     `ManifestAccessDenied`, `EmptyManifest`, `TooManyObjects`, `SpoolQuotaExceeded`, `FailureThresholdExceeded`,
     `ReportDeliveryFailed`, `ConfirmationTimeout`, `InternalError`, `UnknownBucket`, `RoleNotAllowed`, `ProtectedObject`,
-    `ManifestConflict`, `StoreUnproven`, `StoreCannot`).
+    `ManifestConflict`, `StoreUnproven`, `StoreCannot`, `OutcomesGone`, `NothingToRetry`).
     """
 
     def __init__(self, code: str, reason: str) -> None:

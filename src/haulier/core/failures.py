@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from haulier.core.job import Retry
 from haulier.core.task import Outcome, Task
 
 CLASSES_MAX: Final = 50
@@ -178,6 +179,13 @@ def _sum(one: FailureClass, more: FailureClass) -> FailureClass:
         last_ms=max(lasts, default=None),
         samples=(*one.samples, *more.samples)[:SAMPLES_MAX],
     )
+
+
+def chooses(retry: Retry, code: str, status: int) -> bool:
+    """Whether the retry runs tasks again that failed so; NOT_ATTEMPTED with status 0 stands for those without an outcome."""
+    if not retry.codes and not retry.kinds:
+        return True
+    return code[:CODE_CHARACTERS_MAX] in retry.codes or kind_of(code, status) in retry.kinds
 
 
 def by_code(classes: Iterable[FailureClass]) -> dict[str, int]:

@@ -26,7 +26,7 @@ class EventKind(StrEnum):
     """What an event tells; the facts that come with it stand behind each."""
 
     CREATED = "created"
-    """`status`."""
+    """`status`; of a retry `retry_of`, the id of the job whose tasks it runs again."""
     STATUS = "status"
     """`status`, `was`; where there is one `reason`, `failure` (code, reason), `paused_by`, `total`."""
     CONFIRMED = "confirmed"
@@ -35,6 +35,8 @@ class EventKind(StrEnum):
     """A pause for a job of higher priority became the user's own. May have a `reason`."""
     PRIORITY = "priority"
     """`priority`, `was`."""
+    RETRIED = "retried"
+    """`retry`: the id of the job that runs its failed tasks again; `codes`, `kinds`: which of them, where they were chosen."""
     TAGS = "tags"
     """`set`, `removed`: names of tags, the first few; `tags`: how many there are now."""
     DELETED = "deleted"
@@ -81,7 +83,15 @@ def happening(job: str, at_ms: int, kind: EventKind, *, by: str | None = None, *
 
 def created(job: Job) -> Happening:
     """The first entry of every record."""
-    return happening(job.id, job.created_ms, EventKind.CREATED, by=job.created_by, status=str(job.status))
+    of = None if job.retry is None else job.retry.of
+    return happening(job.id, job.created_ms, EventKind.CREATED, by=job.created_by, status=str(job.status), retry_of=of)
+
+
+def retried(retry: Job) -> Happening:
+    """What the record tells of the job whose tasks the retry runs again."""
+    assert retry.retry is not None
+    chosen = {"codes": list(retry.retry.codes) or None, "kinds": list(retry.retry.kinds) or None}
+    return happening(retry.retry.of, retry.created_ms, EventKind.RETRIED, by=retry.created_by, retry=retry.id, **chosen)
 
 
 def changes(before: Job, after: Job, *, at_ms: int, by: str | None = None, reason: str | None = None) -> tuple[Happening, ...]:

@@ -1,10 +1,13 @@
 """A job and its parts as plain values. Times are Unix milliseconds, sizes are bytes, counts are tasks."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 Dialect = Literal["s3control", "cos", "native"]
+
+
+RETRIES_KEPT: Final = 100
 
 
 class ObjectName(msgspec.Struct, frozen=True):
@@ -50,6 +53,16 @@ class Failure(msgspec.Struct, frozen=True):
 
     code: str
     reason: str
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job runs again of another one: failed tasks of these codes and kinds (`core.failures`; `NotAttempted` is the code of
+    those without an outcome); with neither, all that did not succeed."""
+
+    of: str
+    """The other job's id."""
+    codes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -100,6 +113,10 @@ class Job(msgspec.Struct, kw_only=True):
     row_stores: tuple[str, ...] = ()
     """The stores that the manifest's rows are on; known once prepared. Their capability is probed before the first task."""
     tags: dict[str, str] = {}
+    retry: Retry | None = None
+    """Its tasks are the rows of another job, and no manifest is read."""
+    retried_by: tuple[str, ...] = ()
+    """Ids of the jobs that run its tasks again, the newest RETRIES_KEPT of them."""
 
     status: str = "New"
     status_since_ms: int = 0

@@ -166,7 +166,9 @@ class JobStore(Protocol):
     """
 
     def create(self, job: Job, *, unfinished_max: int) -> None:
-        """Store a new job. Raises TokenReused (same account and token, whatever the content) or TooManyJobs."""
+        """Store a new job. Raises TokenReused (same account and token, whatever the content) or TooManyJobs.
+
+        The job that a retry repeats is told (`retried_by`, and an event in its record); JobNotFound where there is none."""
         ...
 
     def get(self, account: str, job_id: str) -> Job:

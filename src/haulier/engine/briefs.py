@@ -61,6 +61,7 @@ class Briefs:
             access=access,
             status=job.status,
             reporting_ms=job.reporting_ms,
+            retry=job.retry,
             tasks_max=quotas.tasks_per_job or 0,
             spool_bytes_max=self._spool_bytes_left(job, quotas.spool_bytes),
             succeeded=job.succeeded,

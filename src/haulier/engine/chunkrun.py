@@ -54,6 +54,8 @@ class Rows(msgspec.Struct, frozen=True):
     versions: Sequence[bytes | None]
     sizes: Sequence[int | None]
     etags: Sequence[str | None]
+    first_attempts_ms: Sequence[int | None] | None = None
+    """Of a retry: when rows were begun that an earlier job may have carried out; None = no row is one of those."""
 
 
 class Outcomes:
@@ -207,8 +209,19 @@ class ChunkRun:
             rows.versions[position],
             rows.sizes[position],
             rows.etags[position],
-            self._chunk.first_opened_ms if position < self.unit.doubt_below else None,
+            self._first_attempt_ms(position),
         )
+
+    def _first_attempt_ms(self, position: int) -> int | None:
+        """When the row may have been begun by an earlier attempt, or an earlier job; None = it is fresh."""
+        marks = self._rows.first_attempts_ms
+        if marks is not None and marks[position] is not None:
+            return marks[position]
+        return self._chunk.first_opened_ms if position < self.unit.doubt_below else None
+
+    def _is_in_doubt(self, position: int) -> bool:
+        marks = self._rows.first_attempts_ms
+        return position < self.unit.doubt_below or (marks is not None and marks[position] is not None)
 
     def _start_one(self, position: int, _limit: int, lane: Lane) -> int:
         """Start the row, or put it behind the row of the same key that runs; 1 if a request was started."""
@@ -238,16 +251,21 @@ class ChunkRun:
 
     def _start_batch(self, position: int, limit: int, lane: Lane) -> int:
         """Start one batch of fresh rows of one bucket with different keys; rows in doubt go one by one."""
-        if position < self.unit.doubt_below or self._rows.versions[position] == b"":
+        if self._is_in_doubt(position) or self._rows.versions[position] == b"":
             return self._start_one(position, limit, lane)
         bucket = self._rows.buckets[position]
         keys, versions, buckets, done, busy = self._rows.keys, self._rows.versions, self._rows.buckets, self._done, self._busy
+        marks = self._rows.first_attempts_ms
         positions: list[int] = []
         most = self._operation.batch_rows if self._reader is None else self._reader.rows_at_once(self._in_flight)
         while position < limit and len(positions) < most:
             if not done[position]:
                 key = keys[position]
-                if buckets[position] != bucket or versions[position] == b"":
+                if (
+                    buckets[position] != bucket
+                    or versions[position] == b""
+                    or (marks is not None and marks[position] is not None)
+                ):
                     break
                 if key in busy:
                     self._behind.setdefault(key, deque()).append(position)
@@ -331,7 +349,7 @@ class ChunkRun:
         fresh.statuses.append(outcome.status)
         fresh.codes.append(outcome.code)
         fresh.messages.append(outcome.message)
-        fresh.in_doubt.append(position < self.unit.doubt_below)
+        fresh.in_doubt.append(self._is_in_doubt(position))
         if outcome.code is not None:
             self._tally.add(self._task(position), outcome, self._clock.now_ms())
             if outcome.request_id is not None:

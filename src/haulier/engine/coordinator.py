@@ -76,7 +76,7 @@ class Coordinator:
         self._runs: dict[str, JobRun] = {}
         self._progress = Progress(clock)
         self._dispatch = Dispatch(engine, briefs, self._progress)
-        self._file_units = FileUnits(self._runs, self._dispatch, self._progress, proofs, spool, clock)
+        self._file_units = FileUnits(jobstore, self._runs, self._dispatch, self._progress, proofs, spool, clock)
         self._hand_out = HandOut(self._runs, self._dispatch, self._progress, proofs, clock)
         self._life = JobLife(jobstore, self._dispatch, self._progress, self._file_units, self._hand_out, proofs, clock)
         self._heard: dict[str, int] = {}

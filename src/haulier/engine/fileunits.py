@@ -8,8 +8,9 @@ import structlog
 
 from haulier.core.chunk import Attempt
 from haulier.core.history import EventKind
+from haulier.core.job import Job
 from haulier.core.lifecycle import ENDING, JobEvent, JobStatus
-from haulier.core.ports import ChunksStaged, Clock, Spool
+from haulier.core.ports import ChunksStaged, Clock, JobStore, Spool
 from haulier.engine import frames
 from haulier.engine.dispatch import Dispatch
 from haulier.engine.jobrun import Held, JobRun
@@ -30,8 +31,16 @@ class FileUnits:
     """Starts file units, and draws the conclusions from their end."""
 
     def __init__(
-        self, runs: Mapping[str, JobRun], dispatch: Dispatch, progress: Progress, proofs: Proofs, spool: Spool, clock: Clock
+        self,
+        jobstore: JobStore,
+        runs: Mapping[str, JobRun],
+        dispatch: Dispatch,
+        progress: Progress,
+        proofs: Proofs,
+        spool: Spool,
+        clock: Clock,
     ) -> None:
+        self._jobstore = jobstore
         self._runs = runs
         self._dispatch = dispatch
         self._progress = progress
@@ -42,9 +51,15 @@ class FileUnits:
     # -- starting
 
     def prepare(self, run: JobRun) -> None:
-        """Have the manifest staged."""
-        if self._start(run, lambda attempt: frames.PrepareJob(attempt=attempt, job=run.job.id)):
+        """Have the manifest staged, or the rows that a retry runs again."""
+        if self._start(run, lambda attempt: frames.PrepareJob(attempt=attempt, job=run.job.id, source=self._source(run.job))):
             run.staging = []
+
+    def _source(self, job: Job) -> frames.Source | None:
+        if job.retry is None:
+            return None
+        chunks, segments = self._jobstore.chunks(job.retry.of), self._jobstore.segments(job.retry.of)
+        return frames.Source(chunks=tuple(chunks), segments=tuple(segments))
 
     def probe(self, run: JobRun, store: str) -> None:
         """Have the operation tried on the store."""

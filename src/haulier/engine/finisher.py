@@ -6,17 +6,16 @@ there in full or not announced. Other bytes under one of our names are never ove
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
-
-import pyarrow as pa
 
 from haulier.core.effects import HashedFile
 from haulier.core.errors import JobFailure, StoreError
 from haulier.core.ports import ObjectHead, ObjectPart, ObjectStore, Spool
 from haulier.engine.connections import Connections
 from haulier.engine.frames import Delivered, Event, JobBrief, WriteReport
+from haulier.engine.outcomes import by_chunk
 from haulier.reports import ReportFiles, manifest_json, manifest_md5, report_keys
 from haulier.spool import files
 
@@ -41,8 +40,9 @@ def write_report(
     report = brief.report
     with tempfile.TemporaryDirectory(prefix="report-", dir=scratch) as folder:
         written = ReportFiles(brief, Path(folder))
-        for chunk_table, outcomes in _pairs(unit, spool):
-            written.add(chunk_table, outcomes)
+        for chunk, outcomes in by_chunk(unit.chunks, unit.segments, spool):
+            if outcomes.num_rows:
+                written.add(files.decode_chunk(spool.read(chunk.name)), outcomes)
         parts = written.finish()
         try:
             store = connections.store(brief, report.bucket, writes=True)
@@ -56,17 +56,6 @@ def write_report(
         except StoreError as error:
             raise JobFailure("ReportDeliveryFailed", f"the report could not be written to {report.bucket!r}: {error}") from error
     put(Delivered(attempt=unit.attempt, job=unit.job))
-
-
-def _pairs(unit: WriteReport, spool: Spool) -> Iterator[tuple[pa.Table, pa.Table]]:
-    segments: dict[int, list[str]] = {}
-    for segment in unit.segments:
-        segments.setdefault(segment.chunk, []).append(segment.name)
-    for chunk in sorted(unit.chunks, key=lambda chunk: chunk.index):
-        names = [chunk.sealed_name] if chunk.sealed_name else segments.get(chunk.index, [])
-        if names:
-            outcomes = files.merge_outcomes([files.decode_outcomes(spool.read(name)) for name in names])
-            yield files.decode_chunk(spool.read(chunk.name)), outcomes
 
 
 def _deliver(store: ObjectStore, bucket: str, key: str, body: bytes | Path, md5: str, wait: Await) -> None:

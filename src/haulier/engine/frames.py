@@ -13,7 +13,7 @@ from haulier.core.accounts import Credentials, Role
 from haulier.core.chunk import Attempt, Chunk, Segment
 from haulier.core.failures import FailureClass
 from haulier.core.grants import Grant, Usage
-from haulier.core.job import Dialect, Manifest, OperationSpec, Placement, Report
+from haulier.core.job import Dialect, Manifest, OperationSpec, Placement, Report, Retry
 from haulier.core.placement import Store
 from haulier.operations.probing import Finding
 
@@ -35,6 +35,7 @@ class JobBrief(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     reporting_ms: int | None = None
     tasks_max: int = 0
+    retry: Retry | None = None
     spool_bytes_max: int | None = None
     """What staging its manifest may put into the spool."""
     succeeded: int = 0
@@ -58,11 +59,20 @@ class RunChunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Do nothing more: look what became of the rows in doubt (`settlerun`)."""
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where rows and outcomes lie of the job whose tasks a retry runs again."""
+
+    chunks: tuple[Chunk, ...]
+    segments: tuple[Segment, ...]
+
+
 class PrepareJob(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Read the manifest and stage it."""
+    """Read the manifest and stage it; of a retry the rows that it runs again."""
 
     attempt: Attempt
     job: str
+    source: Source | None = None
+    """Of a retry."""
 
 
 class WriteReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -13,17 +13,17 @@ from urllib.parse import unquote_to_bytes
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from haulier import operations
+from haulier import manifests, operations
 from haulier.core.chunk import Chunk
 from haulier.core.effects import Effect
 from haulier.core.errors import JobFailure, StoreError
 from haulier.core.job import Placement
 from haulier.core.ports import ObjectPart, ObjectStore, Operation, Spool
+from haulier.engine import rerun
 from haulier.engine.conflicts import TargetCheck
 from haulier.engine.connections import Connections
 from haulier.engine.frames import ChunkWritten, Event, JobBrief, Prepared, PrepareJob
 from haulier.engine.prober import SCRATCH_PREFIX
-from haulier.manifests import reader
 from haulier.reports import report_folder
 from haulier.spool import files
 
@@ -41,14 +41,13 @@ def prepare(
     wait: Await,
     put: Callable[[Event], None],
 ) -> None:
-    """Stage the job's manifest; puts ChunkWritten events and at last Prepared. Raises JobFailure."""
+    """Stage the job's manifest, or what a retry runs again; puts ChunkWritten events and at last Prepared. Raises JobFailure."""
     operation = operations.load(brief.operation)
     guard = _RowGuard(brief, operation, connections)
     folder = f"{brief.account}/{brief.id}"
     total = staged = 0
     with TargetCheck(operation, spool, scratch) as check:
-        pieces = reader(brief.manifest, brief.dialect).stage(_blocks(brief, connections, wait), tasks_max=brief.tasks_max or None)
-        for index, piece in enumerate(pieces):
+        for index, piece in enumerate(_pieces(unit, brief, connections, spool, wait)):
             guard.check(piece.table, piece.first_row)
             name = f"{folder}/chunks/{index:08d}-{unit.attempt}.arrow"
             data = files.encode_chunk(piece.table)
@@ -63,6 +62,17 @@ def prepare(
         check.finish()
     _try_report_place(brief, connections, wait)
     put(Prepared(attempt=unit.attempt, job=brief.id, total=total, row_stores=guard.row_stores, placements=guard.placements))
+
+
+def _pieces(
+    unit: PrepareJob, brief: JobBrief, connections: Connections, spool: Spool, wait: Await
+) -> Iterator[manifests.StagedChunk]:
+    """The job's rows, cut into chunks."""
+    tasks_max = brief.tasks_max or None
+    if brief.retry is not None and unit.source is not None:
+        return rerun.staged(unit.source, brief.retry, spool, tasks_max=tasks_max)
+    reader = manifests.reader(brief.manifest, brief.dialect)
+    return iter(reader.stage(_blocks(brief, connections, wait), tasks_max=tasks_max))
 
 
 def _over_quota(account: str, left: int) -> str:

@@ -350,12 +350,14 @@ class Runner:
 def _rows(table: files.Table) -> Rows:
     buckets = table.column("bucket").combine_chunks()
     names = buckets.dictionary.to_pylist()
+    marks = table.column("first_attempt_ms")
     return Rows(
         [names[index] for index in buckets.indices.to_pylist()],
         table.column("key").to_pylist(),
         table.column("version").to_pylist(),
         table.column("size").to_pylist(),
         [None if etag is None else etag.decode() for etag in table.column("etag").to_pylist()],
+        None if marks.null_count == len(marks) else marks.to_pylist(),
     )
 
 

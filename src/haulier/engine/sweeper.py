@@ -1,5 +1,5 @@
-"""Removes what retention says is over (decisions §3, "data_dir"): staged chunks a day after a job's end, sealed outcomes after
-`spool_retention_days`, the job's record after `retention_days`."""
+"""Removes what retention says is over: a job's files in the spool `spool_retention_days` after its end, its record after
+`retention_days`. Rows and outcomes go together, for a retry and a report need both (docs/decisions/0021)."""
 
 import threading
 from collections.abc import Iterator
@@ -53,10 +53,7 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Remove everything that is due now."""
-        for job in self._of_age("staged", DAY_MS):
-            for kind in ("chunks", "segments"):
-                self._remove(f"{job.account}/{job.id}/{kind}/")
-        for job in self._of_age("outcomes", self._spool_retention_ms):
+        for job in self._of_age("spool", self._spool_retention_ms):
             self._remove(f"{job.account}/{job.id}/")
         for job in self._of_age("record", self._retention_ms):
             self._remove(f"{job.account}/{job.id}/")

@@ -26,8 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from haulier.core.chunk import Chunk, Segment
 from haulier.core.errors import JobNotFound, SettingsError, Superseded, TokenReused, TooManyJobs
 from haulier.core.failures import FailureClass, most_first
-from haulier.core.history import EventKind, RecordedEvent, changes, created, happening
-from haulier.core.job import Job
+from haulier.core.history import EventKind, RecordedEvent, changes, created, happening, retried
+from haulier.core.job import RETRIES_KEPT, Job
 from haulier.core.lifecycle import TERMINAL, JobStatus
 from haulier.core.ports import Clock, Entry, ListQuery, Written
 from haulier.jobstore import books, record, rows, sqlite
@@ -76,10 +76,7 @@ class SqlJobStore:
 
     def create(self, job: Job, *, unfinished_max: int) -> None:
         """Store a new job, unless its token is in use or its account has `unfinished_max` jobs that are not terminal."""
-        self._write(
-            lambda connection: _create(connection, job, unfinished_max),
-            after=lambda _: self._changes.tell([Written(job, recorded=True)]),
-        )
+        self._write(lambda connection: _create(connection, job, unfinished_max), after=self._changes.tell)
 
     def get(self, account: str, job_id: str) -> Job:
         """The job, if the account has it."""
@@ -231,7 +228,7 @@ def _visible(connection: Connection, account: str, job_id: str) -> Job:
     return rows.job_of(row)
 
 
-def _create(connection: Connection, new: Job, unfinished_max: int) -> None:
+def _create(connection: Connection, new: Job, unfinished_max: int) -> list[Written]:
     same_token = (job.c.account == new.account, job.c.token == new.token)
     earlier = connection.execute(select(job.c.id).where(*same_token)).scalar()
     if earlier is not None:
@@ -242,6 +239,17 @@ def _create(connection: Connection, new: Job, unfinished_max: int) -> None:
     connection.execute(insert(job), rows.job_row(new))
     _insert_tags(connection, new)
     record.write(connection, [created(new)])
+    written = [Written(new, recorded=True)]
+    return written if new.retry is None else [*written, _link(connection, new, new.retry.of)]
+
+
+def _link(connection: Connection, retry: Job, of: str) -> Written:
+    """Tell the job whose tasks are run again by which one."""
+    before = _visible(connection, retry.account, of)
+    after = msgspec.structs.replace(before, retried_by=(*before.retried_by, retry.id)[-RETRIES_KEPT:])
+    connection.execute(update(job).where(job.c.id == of).values(rows.job_row(after)))
+    record.write(connection, [retried(retry)])
+    return Written(after, recorded=True)
 
 
 def _insert_tags(connection: Connection, tagged: Job) -> None:

@@ -12,9 +12,9 @@ from haulier.core.errors import NotImplementedHere
 from haulier.core.job import Dialect, Manifest
 from haulier.manifests.csv import CsvReader
 from haulier.manifests.rules import COS_CSV, S3_CSV, CsvRules
-from haulier.manifests.staging import CHUNK_SCHEMA, StagedChunk
+from haulier.manifests.staging import CHUNK_SCHEMA, StagedChunk, Stager
 
-__all__ = ["CHUNK_SCHEMA", "FORMATS", "Format", "ManifestReader", "StagedChunk", "reader"]
+__all__ = ["CHUNK_SCHEMA", "FORMATS", "Format", "ManifestReader", "StagedChunk", "Stager", "reader"]
 
 
 class ManifestReader(Protocol):

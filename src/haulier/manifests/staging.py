@@ -19,6 +19,8 @@ CHUNK_SCHEMA: Final = pa.schema(
         pa.field("version", pa.binary()),
         pa.field("size", pa.int64()),
         pa.field("etag", pa.binary()),
+        pa.field("first_attempt_ms", pa.int64()),
+        pa.field("origin_row", pa.int64()),
     ]
 )
 """Decisions §3. `raw_key` is the key as the manifest writes it, null where that is the key itself."""
@@ -48,7 +50,7 @@ class Stager:
     def add(self, rows: pa.Table) -> Iterator[StagedChunk]:
         """Chunks that are complete now. Raises JobFailure `TooManyObjects`.
 
-        `rows` has the columns bucket, key, raw_key and version of CHUNK_SCHEMA.
+        `rows` has columns of CHUNK_SCHEMA: bucket, key, raw_key and version, and whichever others are known.
         """
         if rows.num_rows == 0:
             return
@@ -103,10 +105,9 @@ class Stager:
         self._rows_staged += count
         numbers = pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count), start=first - 1)
         columns = {
+            **{field.name: pa.nulls(count, field.type) for field in CHUNK_SCHEMA if field.nullable},
             **dict(zip(rows.column_names, rows.unify_dictionaries().combine_chunks().columns, strict=True)),
             "row": numbers,
-            "size": pa.nulls(count, pa.int64()),
-            "etag": pa.nulls(count, pa.binary()),
         }
         table = pa.table([columns[field.name] for field in CHUNK_SCHEMA], schema=CHUNK_SCHEMA)
         return StagedChunk(table, first, count)

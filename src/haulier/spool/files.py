@@ -26,10 +26,14 @@ CHUNK_SCHEMA: Final = pa.schema(
         pa.field("version", pa.binary()),
         pa.field("size", pa.int64()),
         pa.field("etag", pa.binary()),
+        pa.field("first_attempt_ms", pa.int64()),
+        pa.field("origin_row", pa.int64()),
     ]
 )
 """Decisions §3, "Chunk schema". `raw_key` is null where the manifest's text is the key itself; `version` is null for the current
-version, and empty where the manifest should have named one and did not (the task fails)."""
+version, and empty where the manifest should have named one and did not (the task fails). In the chunks of a retry alone
+`first_attempt_ms` is set for rows that the job before may have carried out, and `origin_row` is the row in the manifest that the
+first job of the chain read."""
 
 OUTCOME_SCHEMA: Final = pa.schema(
     [

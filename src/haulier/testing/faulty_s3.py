@@ -140,6 +140,10 @@ class FaultyS3:
 
         self._share = choose
 
+    def choose(self, fault: Callable[[Seen], Fault | None]) -> None:
+        """From now on each request meets the fault that the function finds for it; None = nothing special."""
+        self._share = fault
+
     def release(self) -> None:
         """Deal with the requests that are held."""
         self._call(self._release)

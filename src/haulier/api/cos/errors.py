@@ -22,6 +22,8 @@ ERRORS: Final = ErrorTable(
         core.JobNotFound: _NO_SUCH_JOB,
         core.TokenReused: _INVALID_REQUEST,
         core.IllegalTransition: _INVALID_REQUEST,
+        core.NothingToRetry: _INVALID_REQUEST,
+        core.OutcomesGone: _INVALID_REQUEST,
         core.TooManyRequests: WireError("SlowDown", 503),
         core.TooManyJobs: WireError("TooManyJobs", 500),
         core.TooManyTags: _INVALID_ARGUMENT,

@@ -139,6 +139,20 @@ APIS: Final = (
     _to_status("resume", "Go on after a pause."),
     _to_status("cancel", "Start no further task; what was done is reported."),
     Api(
+        name="retry",
+        method="POST",
+        path="jobs/{id}/retry",
+        call=Call.CREATE,
+        about="Run again what failed of a job that has ended, as a new job: its tasks are exactly the chosen ones, with the "
+        "versions that were frozen, and no manifest is read. It needs what creating a job needs.",
+        body=d.RetryDocument,
+        body_optional=True,
+        answer=d.JobDocument,
+        status=201,
+        headers=_IDEMPOTENCY_KEY,
+        conflicts=True,
+    ),
+    Api(
         name="set_priority",
         method="PUT",
         path="jobs/{id}/priority",

@@ -100,6 +100,20 @@ class ReasonDocument(Document, kw_only=True):
     reason: Text | None = None
 
 
+class RetryDocument(Document, kw_only=True):
+    """Which failed tasks to run again, as a new job; with neither codes nor kinds all of them, and those that were left undone.
+    What is left out is as with the job that is retried."""
+
+    codes: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...],
+        Meta(max_length=50, description="Error codes as of `failures`; `NotAttempted` stands for tasks that were left undone."),
+    ] = ()  # fmt: skip
+    kinds: Annotated[tuple[FailureKind, ...], Meta(max_length=20)] = ()
+    priority: Priority | None = None
+    confirm: Annotated[bool | None, Meta(description="Whether the job waits for its confirmation.")] = None
+    description: Text | None = None
+
+
 class PriorityDocument(Document, kw_only=True):
     """Another priority."""
 
@@ -170,6 +184,15 @@ class FailureList(Answer, kw_only=True):
     failures: tuple[FailureClassDocument, ...]
 
 
+class RetriedDocument(Answer, kw_only=True):
+    """What a job runs again of another one."""
+
+    of: str
+    """The other job's id."""
+    codes: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+
 class JobDocument(Answer, kw_only=True):
     """A job."""
 
@@ -200,6 +223,10 @@ class JobDocument(Answer, kw_only=True):
     progress: ProgressDocument
     failure: FailureDocument | None
     tags: dict[str, str]
+    retry: RetriedDocument | None
+    """null where the job's tasks are those of its manifest."""
+    retried_by: tuple[str, ...]
+    """Ids of the jobs that run its tasks again."""
     placements: tuple[PlacementDocument, ...]
 
 
@@ -217,6 +244,7 @@ class ListedJob(Answer, kw_only=True):
     progress: ProgressDocument
     failure: FailureDocument | None
     tags: dict[str, str]
+    retry_of: str | None
 
 
 class JobList(Answer, kw_only=True):

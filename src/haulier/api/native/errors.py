@@ -37,6 +37,8 @@ ERRORS: Final = ErrorTable(
         core.TokenReused: WireError("IdempotencyKeyReused", 409),
         core.IllegalTransition: WireError("IllegalTransition", 409),
         core.TooManyRequests: WireError("TooManyRequests", 429),
+        core.NothingToRetry: WireError("NothingToRetry", 409),
+        core.OutcomesGone: WireError("OutcomesGone", 410),
         core.TooManyJobs: WireError("TooManyJobs", 429),
         core.TooManyTags: WireError("TooManyTags", 400),
         core.TooManyWaiting: WireError("TooManyWaiting", 429),

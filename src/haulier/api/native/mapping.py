@@ -27,6 +27,8 @@ from haulier.api.native.documents import (
     ProgressDocument,
     ProgressMessage,
     ReportDocument,
+    RetriedDocument,
+    RetryDocument,
     SampleDocument,
 )
 from haulier.api.native.jsonbody import convert, refusal
@@ -39,6 +41,7 @@ from haulier.core.failures import FailureClass, Sample
 from haulier.core.history import RecordedEvent
 from haulier.core.job import Dialect, Job, Manifest, ObjectName, OperationSpec, Report
 from haulier.core.lifecycle import JobStatus
+from haulier.core.retry import RetryJob
 from haulier.manifests import FORMATS
 from haulier.reports import LAYOUTS
 from haulier.service import CreateJob
@@ -116,6 +119,20 @@ def _native(sent: Mapping[str, Any], token: str, caller: Caller) -> CreateJob:
         buckets=buckets,
         as_sent={name: sent[name] for name in ("manifest", "operation", "report") if name in sent},
         tags=new.tags,
+    )
+
+
+def retry_job(sent: RetryDocument, job_id: str, key: str | None) -> RetryJob:
+    """The retry of a job that is asked for; `key` is the Idempotency-Key."""
+    asked = msgspec.json.encode((job_id, sent), order="deterministic")
+    return RetryJob(
+        token=key or secrets.token_hex(16),
+        digest=hashlib.sha256(asked).hexdigest(),
+        codes=sent.codes,
+        kinds=sent.kinds,
+        priority=sent.priority,
+        confirm=sent.confirm,
+        description=text_of(sent.description, "description"),
     )
 
 
@@ -255,6 +272,8 @@ def job_document(job: Job) -> JobDocument:
         progress=progress(job),
         failure=_failure(job),
         tags=job.tags,
+        retry=None if job.retry is None else RetriedDocument(of=job.retry.of, codes=job.retry.codes, kinds=job.retry.kinds),
+        retried_by=job.retried_by,
         placements=tuple(PlacementDocument(bucket=placed.bucket, store=placed.store) for placed in job.placements),
     )
     return msgspec.structs.replace(document, version=version_of(document))
@@ -285,6 +304,7 @@ def listed(job: Job) -> ListedJob:
         progress=progress(job),
         failure=_failure(job),
         tags=job.tags,
+        retry_of=None if job.retry is None else job.retry.of,
     )
 
 

@@ -138,13 +138,15 @@ def _responses(api: Api) -> Schema:
 
 _ONLY: Final[Mapping[str, Callable[[Api], bool]]] = {
     "DocumentTooLarge": lambda api: api.method != "GET",
-    "IdempotencyKeyReused": lambda api: api.name == "create",
+    "IdempotencyKeyReused": lambda api: api.name in ("create", "retry"),
     "IllegalTransition": lambda api: api.conflicts and api.name != "create",
     "InvalidCursor": lambda api: api.name == "list",
     "JobNotFound": lambda api: "{id}" in api.path,
     "MethodNotAllowed": lambda _: False,
     "NotImplemented": lambda api: api.name == "create",
-    "TooManyJobs": lambda api: api.name == "create",
+    "NothingToRetry": lambda api: api.name == "retry",
+    "OutcomesGone": lambda api: api.name == "retry",
+    "TooManyJobs": lambda api: api.name in ("create", "retry"),
     "TooManyTags": lambda api: api.name in ("create", "put_tags"),
     "TooManyWaiting": lambda api: api.waits,
     "UnknownPath": lambda api: "{id}" in api.path,

@@ -157,8 +157,12 @@ class NativeWire(Wire):
         key = queries.idempotency_key(given.header("Idempotency-Key"))
         wanted = mapping.create_job(given.body, key, given.caller, extensions=self.service.extensions)
         job = self.service.create(given.caller, wanted)
-        reply = _job_reply(job, status=201, noted=noted_job(job))
-        return msgspec.structs.replace(reply, headers=[*reply.headers, ("location", f"{ROOT}jobs/{job.id}")])
+        return _new_job_reply(job, noted_job(job))
+
+    def _retry(self, given: Given) -> Reply:
+        key = queries.idempotency_key(given.header("Idempotency-Key"))
+        job = self.service.retry(given.caller, given.job_id, mapping.retry_job(given.body, given.job_id, key))
+        return _new_job_reply(job, {**noted_job(job), "retry_of": given.job_id})
 
     def _list(self, given: Given) -> Reply:
         query: d.ListQuery = given.query
@@ -287,6 +291,11 @@ def _reply(document: msgspec.Struct, *, status: int = 200, etag: str | None = No
 def _job_reply(job: Job, *, status: int = 200, noted: Mapping[str, Any] = _NOTHING) -> Reply:
     document = mapping.job_document(job)
     return msgspec.structs.replace(_reply(document, status=status, etag=document.version), noted=noted)
+
+
+def _new_job_reply(job: Job, noted: Mapping[str, Any]) -> Reply:
+    reply = _job_reply(job, status=201, noted=noted)
+    return msgspec.structs.replace(reply, headers=[*reply.headers, ("location", f"{ROOT}jobs/{job.id}")])
 
 
 def _tags_reply(tags: Mapping[str, str]) -> Reply:

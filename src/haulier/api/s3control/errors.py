@@ -21,6 +21,8 @@ ERRORS: Final = ErrorTable(
         core.JobNotFound: WireError("NotFoundException", 400),
         core.TokenReused: WireError("IdempotencyException", 400),
         core.IllegalTransition: WireError("JobStatusException", 400),
+        core.NothingToRetry: _BAD_REQUEST,
+        core.OutcomesGone: _BAD_REQUEST,
         core.TooManyRequests: WireError("TooManyRequestsException", 400),
         core.TooManyJobs: WireError("TooManyRequestsException", 400),
         core.TooManyTags: WireError("TooManyTagsException", 400),

@@ -114,7 +114,7 @@ def describe(job: Job, account: Account, now_ms: int, *, extensions: bool = True
             "JobArn": s3_job_arn(account, job.region, job.id),
             "Status": str(job.status),
             **_asked(job, account, extensions=extensions),
-            **(_placements(job) if extensions else {}),
+            **({**_placements(job), **_retries(job)} if extensions else {}),
             "Priority": job.priority,
             "ProgressSummary": {
                 **_progress(job),
@@ -167,6 +167,12 @@ def _placements(job: Job) -> dict[str, Any]:
     """Ours: where the job's buckets are, which is fixed before anything is changed there (decisions §1, "Resolution")."""
     found = [rules.given({"Bucket": placed.bucket, "Store": placed.store or None}) for placed in job.placements]
     return {"Placements": found} if found else {}
+
+
+def _retries(job: Job) -> dict[str, Any]:
+    """Ours: which jobs have tasks in common, because one runs again what another one failed at."""
+    of = {} if job.retry is None else {"RetryOf": job.retry.of}
+    return {**of, "RetriedBy": list(job.retried_by)} if job.retried_by else of
 
 
 def _failures(job: Job) -> dict[str, Any]:

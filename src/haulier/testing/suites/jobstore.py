@@ -15,7 +15,7 @@ from haulier.core.chunk import FIRST_HORIZON, Attempt, Chunk, Segment
 from haulier.core.errors import IllegalTransition, JobNotFound, Superseded, TokenReused, TooManyJobs, Unavailable
 from haulier.core.failures import CLASSES_MAX, OTHER, FailureClass, Sample
 from haulier.core.history import FIRST_KEPT, NEWEST_KEPT, EventKind, happening
-from haulier.core.job import Failure, Job, Manifest, ObjectName, OperationSpec, Placement, Report
+from haulier.core.job import RETRIES_KEPT, Failure, Job, Manifest, ObjectName, OperationSpec, Placement, Report, Retry
 from haulier.core.lifecycle import JobEvent, JobStatus, advance
 from haulier.core.ports import (
     ChunkReleased,
@@ -155,6 +155,25 @@ class JobStoreSuite:
         jobstore.create(a_job(), unfinished_max=1)
         with pytest.raises(TokenReused):
             jobstore.create(a_job(), unfinished_max=1)
+
+    def test_a_retry_is_told_to_the_job_that_it_repeats(self, jobstore: JobStore, epoch: int) -> None:
+        jobstore.create(a_job(), unfinished_max=PLENTY)
+        jobstore.change("acme", "job-1", ended)
+        for number in range(2, RETRIES_KEPT + 4):
+            retry = a_job(f"job-{number}", retry=Retry(of="job-1", codes=("NoSuchKey",)), created_ms=6_000)
+            jobstore.create(retry, unfinished_max=PLENTY)
+        assert jobstore.get("acme", "job-2").retry == Retry(of="job-1", codes=("NoSuchKey",))
+        assert jobstore.get("acme", "job-1").retried_by[-1] == f"job-{RETRIES_KEPT + 3}"
+        assert len(jobstore.get("acme", "job-1").retried_by) == RETRIES_KEPT
+        told = [event for event in jobstore.events("job-1") if event.kind == EventKind.RETRIED]
+        assert (told[0].at_ms, told[0].by, told[0].facts) == (6_000, "admin", {"retry": "job-2", "codes": ["NoSuchKey"]})
+        assert jobstore.events("job-2")[0].facts["retry_of"] == "job-1"
+
+    def test_a_retry_of_a_job_that_the_account_does_not_see_is_not_stored(self, jobstore: JobStore) -> None:
+        jobstore.create(a_job(account="other"), unfinished_max=PLENTY)
+        with pytest.raises(JobNotFound):
+            jobstore.create(a_job("job-2", retry=Retry(of="job-1")), unfinished_max=PLENTY)
+        assert not jobstore.find(["job-2"])
 
     def test_only_unfinished_jobs_of_the_account_count_against_its_quota(self, jobstore: JobStore) -> None:
         jobstore.create(ended(a_job("old")), unfinished_max=1)
