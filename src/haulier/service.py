@@ -17,6 +17,7 @@ import msgspec
 from haulier.core import arns
 from haulier.core.accounts import NO_QUOTAS, Caller, Quotas
 from haulier.core.calls import Call
+from haulier.core.delivery import Place, asked
 from haulier.core.errors import (
     IllegalTransition,
     InvalidField,
@@ -383,6 +384,22 @@ class Service:
         if left and job.status in TERMINAL:
             found = most_first([*found, FailureClass(code=NOT_ATTEMPTED, status=0, count=left)])
         return found
+
+    def deliver_report(self, caller: Caller, job_id: str, to: Place | None, *, precondition: Precondition = _always) -> Job:
+        """Have the report of a job that has ended delivered once more: the same bytes, to its own place or to another one. That
+        is done as the job's role, so it needs what letting the job run needs.
+
+        Raises AccessRefused, JobNotFound, IllegalTransition, InvalidRequest and OutcomesGone.
+        """
+        now_ms = self.clock.now_ms()
+
+        def change(job: Job) -> Job:
+            self._rights.check_run(caller, job, now_ms)
+            check_kept(job, now_ms, self._spool_retention_days)
+            return asked(job, to, by=caller.user.name, now_ms=now_ms)
+
+        self._job(caller, Call.SET_STATUS, job_id)
+        return self._change(caller, Call.SET_STATUS, job_id, change, precondition=precondition)
 
     def get_tags(self, caller: Caller, job_id: str) -> Mapping[str, str]:
         """The job's own tags."""

@@ -270,7 +270,7 @@ def test_a_hundred_thousand_finished_jobs_slow_nothing_down(store: SqlJobStore) 
     store.create(ended(a_job("job-0")), unfinished_max=PLENTY)
     multiply = """
         INSERT INTO job SELECT printf('%08x-job', n), account, 'token ' || n, status, priority, created_ms + n / 3, ended_ms,
-            deleted_ms, total, succeeded, failed, document, operation, description
+            deleted_ms, total, succeeded, failed, document, operation, description, delivery_ms
         FROM job, (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT n FROM c)
     """
     store._database.writer.run(lambda connection: connection.exec_driver_sql(multiply).rowcount)

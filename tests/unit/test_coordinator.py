@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from haulier.core.accounts import Account, AssumedRole, Credentials, Key, Quotas, Role, User
 from haulier.core.chunk import Chunk, Segment
+from haulier.core.delivery import Place, asked
 from haulier.core.directory import Directory
 from haulier.core.errors import Unavailable
 from haulier.core.failures import FailureClass
@@ -92,6 +93,10 @@ class World:
         self.files: dict[str, list[int]] = {}
         self.effects: dict[int, int] = {}
         self.reports = []
+        self.places = []
+        """Where each report went."""
+        self.refused = None
+        """Why the store takes no report."""
         self.toys: dict[str, Toy] = {}
         self.notices = deque()
         self.born = 0
@@ -183,7 +188,11 @@ class World:
             toy.say(frames.Probed(attempt=unit.attempt, job=unit.job, store=unit.store, finding=finding))
             return True
         if isinstance(unit, frames.WriteReport):
+            if self.refused:
+                toy.say(frames.UnitFailed(attempt=unit.attempt, job=unit.job, code="ReportDeliveryFailed", reason=self.refused))
+                return True
             names = [chunk.sealed_name for chunk in unit.chunks if chunk.sealed_name] + [s.name for s in unit.segments]
+            self.places.append((unit.report.bucket, unit.report.prefix))
             self.reports.append(sorted(row for name in names for row in self.files[name]))
             toy.say(frames.Delivered(attempt=unit.attempt, job=unit.job))
             return True
@@ -403,6 +412,92 @@ def test_a_report_that_takes_long_is_left_alone(stage):
     assert [type(unit) for toy in writing for unit, _ in toy.units] == [frames.WriteReport]
     assert not any(toy.stopping for toy in writing), "it was told to drop the job whose report it writes"
     assert stage.settle().status == "Complete"
+
+
+def test_a_report_that_is_refused_is_tried_for_a_day_and_then_the_job_fails_with_its_counters_kept(stage):
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    stage.world.refused = "403 AccessDenied"
+    stage.settle(until=lambda job: job.status == "Completing")
+    begun = stage.clock.now_ms()
+    while stage.job().status not in TERMINAL:
+        stage.clock.seconds += 200
+        stage.turn()
+        for toy in list(stage.world.toys.values()):
+            toy.step(random.Random(1))
+            stage.world.notices.append(toy.speak())
+    day = 24 * 3600 * 1000
+    assert day <= stage.clock.now_ms() - begun < day + 700_000
+    job = stage.job()
+    assert (job.status, job.failure.code, job.failure.reason) == ("Failed", "ReportDeliveryFailed", "403 AccessDenied")
+    assert (job.total, job.succeeded, job.failed) == (40, 40, 0)
+    assert stage.world.reports == []
+
+
+def undelivered(stage):
+    """A job that failed because its report was refused."""
+    stage.jobstore.create(with_report(), unfinished_max=10)
+    stage.world.refused = "403 AccessDenied"
+    stage.settle(until=lambda job: job.status == "Completing")
+    stage.clock.seconds += 25 * 3600
+    return stage.settle()
+
+
+def deliver(stage, to=None):
+    return stage.jobstore.change(
+        "acme", a_job().id, lambda job: asked(job, to, by="admin", now_ms=stage.clock.now_ms()), by="admin"
+    )
+
+
+def is_over(job):
+    return not job.delivery.waits
+
+
+def test_a_report_is_delivered_after_all_and_the_job_stays_what_it_is(stage):
+    failed = undelivered(stage)
+    deliver(stage)
+    job = stage.settle(until=is_over)
+    assert (job.delivery.status, job.delivery.failure.reason) == ("Failed", "403 AccessDenied")
+    stage.world.refused = None
+    deliver(stage)
+    job = stage.settle(until=is_over)
+    assert (job.delivery.number, job.delivery.status, job.delivery.failure) == (2, "Delivered", None)
+    deliver(stage, Place("elsewhere", "p"))
+    job = stage.settle(until=is_over)
+    assert stage.world.places == [("r", ""), ("elsewhere", "p")]
+    assert stage.world.reports == [list(range(40))] * 2
+    same = ("status", "status_since_ms", "ended_ms", "failure", "succeeded", "reporting_ms")
+    assert [getattr(job, name) for name in same] == [getattr(failed, name) for name in same]
+    told = [event.facts for event in stage.jobstore.events(job.id) if event.kind == "report delivery"]
+    assert [(facts["became"], facts["bucket"]) for facts in told] == [
+        ("Waiting", "r"),
+        ("Failed", "r"),
+        ("Waiting", "r"),
+        ("Delivered", "r"),
+        ("Waiting", "elsewhere"),
+        ("Delivered", "elsewhere"),
+    ]
+
+
+def test_a_delivery_outlives_its_runner_and_its_coordinator(stage):
+    undelivered(stage)
+    stage.world.refused = None
+    deliver(stage)
+    for crash in (stage.restart, lambda: stage.world.kill(next(iter(stage.world.toys)))):
+        for _ in range(3):
+            stage.turn()
+        crash()
+    assert stage.settle(until=is_over).delivery.status == "Delivered"
+    assert stage.world.reports == [list(range(40))]
+
+
+def test_a_delivery_needs_the_role_and_says_when_it_is_gone(stage):
+    undelivered(stage)
+    stage.world.refused = None
+    stage.directory.reload(accounts(users=()))
+    deliver(stage)
+    job = stage.settle(until=is_over)
+    assert (job.delivery.status, job.delivery.failure.code) == ("Failed", "RoleNotAllowed")
+    assert (job.status, stage.world.reports) == ("Failed", [])
 
 
 def test_events_that_come_twice_count_once(stage):

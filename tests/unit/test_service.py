@@ -10,11 +10,13 @@ import pytest
 from haulier.core.accounts import Account, Caller, Key, Quotas, Role, User
 from haulier.core.calls import Call
 from haulier.core.chunk import Attempt, Chunk, Segment
+from haulier.core.delivery import Place
 from haulier.core.errors import (
     AccessRefused,
     IllegalTransition,
     InvalidField,
     InvalidListToken,
+    InvalidRequest,
     JobNotFound,
     NothingToRetry,
     OutcomesGone,
@@ -24,7 +26,7 @@ from haulier.core.errors import (
     TooManyTags,
 )
 from haulier.core.failures import FailureClass, FailureKind
-from haulier.core.job import Dialect, Job, Manifest, ObjectName, OperationSpec, Placement, Report, Retry
+from haulier.core.job import Delivery, Dialect, Job, Manifest, ObjectName, OperationSpec, Placement, Report, Retry
 from haulier.core.lifecycle import JobEvent, JobStatus
 from haulier.core.placement import Resolver, Store
 from haulier.core.policy import Policies
@@ -309,6 +311,38 @@ def test_failures_of_a_job_that_has_ended_tell_also_what_was_left_undone(kit: Ki
     ]
     with pytest.raises(JobNotFound):
         kit.service.failures(STRANGER, source.id)
+
+
+# -- reports
+
+
+def test_a_report_is_asked_for_once_more_by_whoever_may_let_the_job_run(kit: Kit) -> None:
+    source = ended_job(kit)
+    job = kit.service.deliver_report(caller("native"), source.id, None)
+    assert job.delivery == Delivery(number=1, bucket="lists", prefix="", by="admin", asked_ms=NOW)
+    assert kit.service.deliver_report(caller("native"), source.id, None) == job, "it waits already"
+    with pytest.raises(IllegalTransition, match="another delivery while one to 'lists' waits"):
+        kit.service.deliver_report(caller("native"), source.id, Place("data-1", ""))
+    for name in ("other", "viewer", "nobody"):
+        with pytest.raises(AccessRefused):
+            kit.service.deliver_report(caller("native", name), source.id, None)
+    with pytest.raises(JobNotFound):
+        kit.service.deliver_report(STRANGER, source.id, None)
+
+
+def test_a_report_that_is_not_there_to_deliver_is_refused(kit: Kit) -> None:
+    kit.service.create(caller(), a_request(token="active"))
+    with pytest.raises(IllegalTransition, match="a delivery of its report"):
+        kit.service.deliver_report(caller("native"), kit.jobstore.unfinished()[0].id, None)
+    with pytest.raises(InvalidRequest, match="without a report"):
+        kit.service.deliver_report(caller("native"), kit.a_job("Cancelled", token="none").id, None)
+    empty = kit.a_job("Cancelled", token="empty", report=Report(enabled=True, bucket="lists"))
+    with pytest.raises(InvalidRequest, match="No task"):
+        kit.service.deliver_report(caller("native"), empty.id, None)
+    source = ended_job(kit)
+    kit.clock.now += 7 * 86_400_000
+    with pytest.raises(OutcomesGone):
+        kit.service.deliver_report(caller("native"), source.id, None)
 
 
 # -- roles

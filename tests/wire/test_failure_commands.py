@@ -79,6 +79,35 @@ def test_a_retry_is_asked_for_in_one_request_with_a_key_of_its_own(server: Canne
     assert plain.headers["idempotency-key"] != chosen.headers["idempotency-key"]
 
 
+def delivering(status: str, failure: Any = None, prefix: str = "p") -> Answer:
+    return answered({"id": JOB, "delivery": {"bucket": "out", "prefix": prefix, "status": status, "failure": failure}})
+
+
+def test_a_report_is_asked_for_and_waited_for(server: CannedServer, haulier: Any) -> None:
+    server.answer(delivering("Waiting"), delivering("Waiting"), delivering("Delivered"))
+    assert haulier("report", "deliver", JOB, "--to", "s3://out/p") == (
+        0,
+        f"the report of {JOB} is at s3://out/p/job-{JOB}/\n",
+        "",
+    )
+    asked, looked = server.asked[0], server.asked[-1]
+    assert (asked.method, asked.path) == ("POST", f"/api/v1/jobs/{JOB}/report")
+    assert json.loads(asked.body) == {"to": {"bucket": "out", "prefix": "p"}}
+    assert (looked.method, looked.path) == ("GET", f"/api/v1/jobs/{JOB}")
+    server.answer(delivering("Delivered", prefix=""))
+    assert haulier("report", "deliver", JOB)[1].endswith(f"s3://out/job-{JOB}/\n")
+    assert json.loads(server.asked[-1].body) == {}
+
+
+def test_a_delivery_that_failed_is_told_with_its_reason(server: CannedServer, haulier: Any) -> None:
+    server.answer(delivering("Failed", {"code": "ReportDeliveryFailed", "reason": "403"}))
+    assert haulier("report", "deliver", JOB) == (1, "", "haulier: ReportDeliveryFailed: 403\n")
+    server.answer(delivering("Waiting"))
+    assert haulier("report", "deliver", JOB, "--timeout", "0")[0] == 7
+    for place in ("out/p", "s3://", "s3:///p"):
+        assert haulier("report", "deliver", JOB, "--to", place)[0] == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "said"),
     [

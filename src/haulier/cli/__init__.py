@@ -34,11 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _app() -> "App":
     from cyclopts import App  # noqa: PLC0415
 
-    from haulier.cli import account, audit, demo, doctor, job, key, role, serve, user  # noqa: PLC0415
+    from haulier.cli import account, audit, demo, doctor, job, key, report, role, serve, user  # noqa: PLC0415
 
     app = App(name="haulier", help="Batch operations on any S3-compatible object store.", version=f"haulier {__version__}")
     app.command(serve.serve)
     app.command(job.app)
+    app.command(report.app)
     app.command(account.app)
     app.command(user.app)
     app.command(key.app)

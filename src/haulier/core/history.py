@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from haulier.core.job import Job
+from haulier.core.job import Delivery, Job
 
 FIRST_KEPT: Final = 100
 NEWEST_KEPT: Final = 900
@@ -37,6 +37,9 @@ class EventKind(StrEnum):
     """`priority`, `was`."""
     RETRIED = "retried"
     """`retry`: the id of the job that runs its failed tasks again; `codes`, `kinds`: which of them, where they were chosen."""
+    DELIVERY = "report delivery"
+    """The delivery of the report of a job that has ended: `became` (Waiting, Delivered, Failed), `bucket`, `prefix`; where it
+    failed `failure` (code, reason)."""
     TAGS = "tags"
     """`set`, `removed`: names of tags, the first few; `tags`: how many there are now."""
     DELETED = "deleted"
@@ -110,11 +113,23 @@ def changes(before: Job, after: Job, *, at_ms: int, by: str | None = None, reaso
             found.append(told(EventKind.PAUSE_KEPT, reason=reason))
     if after.priority != before.priority:
         found.append(told(EventKind.PRIORITY, priority=after.priority, was=before.priority))
+    if after.delivery is not None and after.delivery != before.delivery:
+        found.append(told(EventKind.DELIVERY, **_delivery(after.delivery)))
     if after.tags != before.tags:
         given = [name for name, value in after.tags.items() if before.tags.get(name) != value]
         removed = [name for name in before.tags if name not in after.tags]
         found.append(told(EventKind.TAGS, set=given, removed=removed, tags=len(after.tags)))
     return tuple(found)
+
+
+def _delivery(delivery: Delivery) -> Mapping[str, Any]:
+    failure = delivery.failure
+    return {
+        "became": delivery.status,
+        "bucket": delivery.bucket,
+        "prefix": delivery.prefix,
+        "failure": None if failure is None else {"code": failure.code, "reason": failure.reason},
+    }
 
 
 def _why(before: Job, after: Job, reason: str | None) -> Mapping[str, Any]:

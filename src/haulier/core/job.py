@@ -65,6 +65,26 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...] = ()
 
 
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery of the report that was asked for once the job had ended: to its own place, or to another one."""
+
+    number: int
+    """Counts from 1 for each job."""
+    bucket: str
+    prefix: str
+    by: str
+    """The user who asked for it."""
+    asked_ms: int
+    status: Literal["Waiting", "Delivered", "Failed"] = "Waiting"
+    ended_ms: int | None = None
+    failure: Failure | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is still to be done."""
+        return self.status == "Waiting"
+
+
 class Placement(msgspec.Struct, frozen=True):
     """Which store answers for a bucket: found once, then frozen in the job (decisions §1). Of the buckets that the request names
     it is found at creation, of those that only rows name while the job is prepared."""
@@ -139,8 +159,15 @@ class Job(msgspec.Struct, kw_only=True):
     """Failed tasks by code, live: the sums of its failure classes (`core.failures`)."""
     read_back: dict[str, int] = {}
     """Successes that were read back, by store: the first ones of the job are (decisions §4)."""
+    delivery: Delivery | None = None
+    """The last delivery of its report that was asked for after its end. The job's state does not depend on it."""
     reporting_ms: int | None = None
     """The report's date, fixed on entering Completing, Cancelling or Failing so that every repetition gives the same bytes."""
+
+    @property
+    def awaits_delivery(self) -> bool:
+        """Whether its report is to be delivered although it has ended."""
+        return self.delivery is not None and self.delivery.waits
 
     @property
     def executed(self) -> int:

@@ -122,7 +122,15 @@ class JobMoved(msgspec.Struct, frozen=True, tag=True):
     """The status from which the caller moves it: in any other the entry changes nothing, so repeating it is safe. None = any."""
 
 
-Entry = ChunksStaged | ChunksOpened | SegmentAdded | ChunkReleased | ChunkSealed | JobMoved | Happening
+class DeliveryEnded(msgspec.Struct, frozen=True, tag=True):
+    """The delivery of that number of a job that has ended is over; `core.delivery.ended`."""
+
+    job: str
+    number: int
+    failure: Failure | None = None
+
+
+Entry = DeliveryEnded | ChunksStaged | ChunksOpened | SegmentAdded | ChunkReleased | ChunkSealed | JobMoved | Happening
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +162,8 @@ class Written(msgspec.Struct, frozen=True):
     """As it is now."""
     recorded: bool
     """Whether its record has grown."""
+    ended: bool = False
+    """Whether it has just ended."""
     hidden: bool = False
     """Whether it was just deleted: its account sees it no more, whatever is written about it later."""
 
@@ -225,6 +235,10 @@ class JobStore(Protocol):
 
     def unfinished(self) -> Sequence[Job]:
         """All jobs that are not terminal, deleted ones included, oldest first."""
+        ...
+
+    def awaiting_delivery(self) -> Sequence[Job]:
+        """Jobs that have ended whose report is to be delivered once more, deleted ones included."""
         ...
 
     def find(self, job_ids: Iterable[str]) -> Mapping[str, Job]:

@@ -203,7 +203,7 @@ class Coordinator:
             self._commit()
 
     def _read_jobs(self) -> None:
-        found = {job.id: job for job in self._jobstore.unfinished()}
+        found = {job.id: job for job in (*self._jobstore.unfinished(), *self._jobstore.awaiting_delivery())}
         for job_id, job in found.items():
             run = self._runs.get(job_id)
             if run is None:
@@ -214,7 +214,8 @@ class Coordinator:
             self._forget(job_id)
 
     def _forget(self, job_id: str) -> None:
-        """The job is terminal. Its runners may still hold something of it: they give it back, and nobody listens."""
+        """The job has ended, and waits for nothing. Its runners may still hold something of it: they give it back, and nobody
+        listens."""
         run = self._runs.pop(job_id)
         self._proofs.forget(job_id)
         for runner in run.runners() | ({run.file_unit.runner} if run.file_unit is not None else set()):
@@ -322,5 +323,5 @@ class Coordinator:
                 run.retries, run.retry_at = 0, 0.0
                 _log.info("job moved", job=job_id, status=job.status, was=run.job.status)
             run.job = job
-            if JobStatus(job.status) in TERMINAL:
+            if JobStatus(job.status) in TERMINAL and not job.awaits_delivery:
                 self._forget(job_id)

@@ -4,6 +4,7 @@ they tell, and when one that failed is tried again."""
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
 import structlog
 
 from haulier.core.chunk import Attempt
@@ -66,11 +67,14 @@ class FileUnits:
         self._start(run, lambda attempt: frames.ProbeStore(attempt=attempt, job=run.job.id, store=store))
 
     def report(self, run: JobRun) -> None:
-        """Have the report written and delivered."""
+        """Have the report written and delivered; of a job that has ended, to where its delivery says."""
 
         def unit(attempt: Attempt) -> frames.WriteReport:
             chunks, segments = run.report_parts()
-            return frames.WriteReport(attempt=attempt, job=run.job.id, chunks=chunks, segments=segments)
+            report, delivery = run.job.report, run.job.delivery
+            if delivery is not None and delivery.waits:
+                report = msgspec.structs.replace(report, bucket=delivery.bucket, prefix=delivery.prefix)
+            return frames.WriteReport(attempt=attempt, job=run.job.id, chunks=chunks, segments=segments, report=report)
 
         self._start(run, unit)
 
@@ -120,7 +124,7 @@ class FileUnits:
         elif isinstance(event, frames.Probed):
             self._probed(run, event)
         elif isinstance(event, frames.Delivered):
-            self._progress.move(run, JobEvent.REPORTED)
+            self._progress.reported(run)
         elif isinstance(event, frames.UnitFailed):
             self._failed(run, event)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from haulier.core.effects import HashedFile
 from haulier.core.errors import JobFailure, StoreError
 from haulier.core.ports import ObjectHead, ObjectPart, ObjectStore, Spool
@@ -37,7 +39,8 @@ def write_report(
     put: Callable[[Event], None],
 ) -> None:
     """Write and deliver the report, then put Delivered. Raises JobFailure `ReportDeliveryFailed` (worth another try later)."""
-    report = brief.report
+    report = unit.report or brief.report
+    brief = msgspec.structs.replace(brief, report=report)
     with tempfile.TemporaryDirectory(prefix="report-", dir=scratch) as folder:
         written = ReportFiles(brief, Path(folder))
         for chunk, outcomes in by_chunk(unit.chunks, unit.segments, spool):

@@ -83,6 +83,8 @@ class WriteReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     chunks: tuple[Chunk, ...]
     segments: tuple[Segment, ...]
     """Of chunks that were not finished."""
+    report: Report | None = None
+    """Where it goes, and how; None = as the job says."""
 
 
 class ProbeStore(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -65,6 +65,9 @@ class JobLife:
             self._confirm_or_expire(run, limits.confirmation_days)
         elif status in (JobStatus.CANCELLING, JobStatus.FAILING, JobStatus.COMPLETING):
             self._finish(run)
+        elif run.job.awaits_delivery:
+            self._load(run)
+            self._file_units.report(run)
         elif status in (JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED):
             self._keep_running(run, status, may_run=may_run)
 

@@ -8,7 +8,7 @@ import structlog
 from haulier.core.history import EventKind, happening
 from haulier.core.job import Failure
 from haulier.core.lifecycle import JobEvent
-from haulier.core.ports import Clock, Entry, JobMoved
+from haulier.core.ports import Clock, DeliveryEnded, Entry, JobMoved
 from haulier.engine.jobrun import JobRun
 
 _log = structlog.get_logger(__name__)
@@ -33,9 +33,23 @@ class Progress:
         self.add(JobMoved(job=run.job.id, event=event, was=run.job.status, **facts), urgent=True)
 
     def fail(self, run: JobRun, code: str, reason: str) -> None:
-        """The job cannot go on."""
+        """The job cannot go on; where it has ended, the delivery of its report has failed."""
+        if run.job.awaits_delivery:
+            self._delivered(run, Failure(code, reason))
+            return
         _log.warning("job fails", job=run.job.id, code=code, reason=reason)
         self.move(run, JobEvent.FAILED, failure=Failure(code, reason))
+
+    def reported(self, run: JobRun) -> None:
+        """The report is where it belongs."""
+        if run.job.awaits_delivery:
+            self._delivered(run, None)
+        else:
+            self.move(run, JobEvent.REPORTED)
+
+    def _delivered(self, run: JobRun, failure: Failure | None) -> None:
+        if run.job.delivery is not None:
+            self.add(DeliveryEnded(job=run.job.id, number=run.job.delivery.number, failure=failure), urgent=True)
 
     def note(self, run: JobRun, kind: EventKind, **facts: Any) -> None:
         """Something for the job's record that none of its fields shows."""
@@ -50,7 +64,7 @@ class Progress:
 
     def moves(self, run: JobRun) -> bool:
         """Whether a move of the job waits for its commit: until then nothing is decided about it."""
-        return any(isinstance(entry, JobMoved) and entry.job == run.job.id for entry in self._entries)
+        return any(isinstance(entry, JobMoved | DeliveryEnded) and entry.job == run.job.id for entry in self._entries)
 
     @property
     def entries(self) -> Sequence[Entry]:

@@ -48,7 +48,7 @@ _update_counters: Final = (
 _update_state: Final = (
     update(job)
     .where(job.c.id == bindparam("of_job"))
-    .values({name: bindparam(name) for name in ("status", "ended_ms", "total", "succeeded", "failed", "document")})
+    .values({name: bindparam(name) for name in ("status", "ended_ms", "total", "succeeded", "failed", "delivery_ms", "document")})
 )
 _drop_chunks: Final = delete(chunk).where(chunk.c.job == bindparam("of_job"))
 _drop_class: Final = delete(failure_class).where(
@@ -113,6 +113,7 @@ def _state(moved: Job) -> dict[str, Any]:
         "status": str(moved.status),
         "ended_ms": moved.ended_ms,
         "total": moved.total,
+        "delivery_ms": rows.delivery_ms(moved),
         "document": rows.document(moved),
     }
 

@@ -8,7 +8,8 @@ entries again changes nothing more:
 * SegmentAdded counts once by its key, and raises the horizon each time (a repeated release may have lowered it);
 * ChunkSealed counts once by its chunk;
 * JobMoved counts only from the status that it names, and where the table has the move;
-* a Happening counts once, as a whole.
+* a Happening counts once, as a whole;
+* DeliveryEnded counts once by its number.
 
 Entries that name a job or chunk which is not there, or a job that has ended, change nothing: the user was faster, or the
 preparation began anew.
@@ -19,13 +20,23 @@ from typing import TypeAlias
 
 import msgspec
 
+from haulier.core import delivery
 from haulier.core.chunk import FIRST_HORIZON, Chunk, Segment
 from haulier.core.errors import IllegalTransition
 from haulier.core.failures import ClassKey, FailureClass, by_code, merged
 from haulier.core.history import Happening, changes
 from haulier.core.job import Job
 from haulier.core.lifecycle import TERMINAL, JobStatus, advance
-from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, ChunksStaged, Entry, JobMoved, SegmentAdded
+from haulier.core.ports import (
+    ChunkReleased,
+    ChunkSealed,
+    ChunksOpened,
+    ChunksStaged,
+    DeliveryEnded,
+    Entry,
+    JobMoved,
+    SegmentAdded,
+)
 from haulier.jobstore.record import Told, as_told
 
 ChunkKey: TypeAlias = tuple[str, int]
@@ -64,7 +75,7 @@ def chunks_named(entries: Iterable[Entry]) -> dict[str, set[int]]:
                 named.setdefault(entry.segment.job, set()).add(entry.segment.chunk)
             case ChunkReleased() | ChunkSealed():
                 named.setdefault(entry.job, set()).add(entry.chunk)
-            case JobMoved() | Happening():
+            case JobMoved() | Happening() | DeliveryEnded():
                 pass
     return named
 
@@ -91,6 +102,8 @@ class Ledger:
         self._now_ms = now_ms
         self.moved: set[str] = set()
         """Jobs whose state, or anything without a column of its own, changed."""
+        self.ended: set[str] = set()
+        """Jobs that have ended by it."""
         self.recounted: set[str] = set()
         """Jobs whose counters changed."""
         self.emptied: set[str] = set()
@@ -127,6 +140,8 @@ class Ledger:
                     self._move(entry)
                 case Happening():
                     self._note(entry)
+                case DeliveryEnded():
+                    self._end_delivery(entry)
 
     def _stage(self, entry: ChunksStaged) -> None:
         job = self.jobs.get(entry.job)
@@ -232,7 +247,17 @@ class Ledger:
             return  # the user was faster; the caller looks at the job it gets back
         self.jobs[entry.job] = moved
         self.moved.add(entry.job)
+        if moved.status in TERMINAL:
+            self.ended.add(entry.job)
         self.happened += changes(job, moved, at_ms=self._now_ms, reason=entry.reason)
+
+    def _end_delivery(self, entry: DeliveryEnded) -> None:
+        job = self.jobs.get(entry.job)
+        after = None if job is None else delivery.ended(job, entry.number, entry.failure, now_ms=self._now_ms)
+        if job is not None and after is not None and after is not job:
+            self.jobs[entry.job] = after
+            self.moved.add(entry.job)
+            self.happened += changes(job, after, at_ms=self._now_ms)
 
     def _note(self, entry: Happening) -> None:
         told = as_told(entry)

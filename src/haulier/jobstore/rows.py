@@ -64,8 +64,14 @@ def job_row(job: Job) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(job, name) for name in JOB_COLUMNS}
     row["status"] = str(job.status)
     row["operation"] = job.operation.name
+    row["delivery_ms"] = delivery_ms(job)
     row["document"] = document(job)
     return row
+
+
+def delivery_ms(job: Job) -> int | None:
+    """Since when it waits for a delivery of its report."""
+    return job.delivery.asked_ms if job.delivery is not None and job.delivery.waits else None
 
 
 def tag_rows(job: Job) -> list[dict[str, str]]:

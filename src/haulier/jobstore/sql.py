@@ -113,7 +113,7 @@ class SqlJobStore:
                 _insert_tags(connection, after)
             happened = changes(before, after, at_ms=now_ms, by=by, reason=reason)
             record.write(connection, happened)
-            return Written(after, bool(happened))
+            return Written(after, bool(happened), ended=after.ended_ms is not None and before.ended_ms is None)
 
         return self._write(work, after=lambda written: self._changes.tell([written])).job
 
@@ -157,6 +157,12 @@ class SqlJobStore:
         """All jobs that are not terminal, oldest first."""
         with self._read() as connection:
             found = connection.execute(_jobs().where(job.c.ended_ms.is_(None)).order_by(job.c.created_ms, job.c.id))
+            return [rows.job_of(row) for row in found]
+
+    def awaiting_delivery(self) -> Sequence[Job]:
+        """Jobs that have ended whose report is to be delivered, the one first that has waited longest."""
+        with self._read() as connection:
+            found = connection.execute(_jobs().where(job.c.delivery_ms.is_not(None)).order_by(job.c.delivery_ms, job.c.id))
             return [rows.job_of(row) for row in found]
 
     def find(self, job_ids: Iterable[str]) -> Mapping[str, Job]:
@@ -209,7 +215,8 @@ class SqlJobStore:
     def _tell_of(self, ledger: Ledger) -> None:
         recorded = {happened.job for happened in ledger.happened}
         changed = recorded | ledger.moved | ledger.recounted
-        self._changes.tell_watchers([Written(ledger.jobs[job_id], job_id in recorded) for job_id in changed])
+        told = (Written(ledger.jobs[job_id], job_id in recorded, ended=job_id in ledger.ended) for job_id in changed)
+        self._changes.tell_watchers(list(told))
 
     def close(self) -> None:
         """Finish what is queued, then close."""

@@ -37,6 +37,7 @@ _STATUSES: Final = _listed(list(JobStatus))
 _TERMINAL: Final = _listed([status for status in JobStatus if status in TERMINAL])
 _VISIBLE: Final = text("deleted_ms IS NULL")
 _UNFINISHED: Final = text("ended_ms IS NULL")
+_AWAITED: Final = text("delivery_ms IS NOT NULL")
 _ENDED: Final = text("ended_ms IS NOT NULL")
 
 job: Final = Table(
@@ -56,6 +57,7 @@ job: Final = Table(
     Column("document", Text, nullable=False),
     Column("operation", Text, nullable=False, server_default=""),
     Column("description", Text),
+    Column("delivery_ms", BigInteger),
     PrimaryKeyConstraint("id", name="job_key"),
     CheckConstraint(f"status IN ({_STATUSES})", name="job_status_known"),
     CheckConstraint(f"(ended_ms IS NOT NULL) = (status IN ({_TERMINAL}))", name="job_ended_when_terminal"),
@@ -64,7 +66,8 @@ job: Final = Table(
     CheckConstraint("succeeded + failed <= coalesce(total, 0)", name="job_counters_within_total"),
     CheckConstraint("status <> 'Complete' OR succeeded + failed = coalesce(total, -1)", name="job_complete_when_all_counted"),
 )
-"""A job: what is searched or summed in columns, all else in `document`. `deleted_ms` set = hidden from its account."""
+"""A job: what is searched or summed in columns, all else in `document`. `deleted_ms` set = hidden from its account; `delivery_ms`
+set = it has ended, and its report is to be delivered once more."""
 
 Index("job_token", job.c.account, job.c.token, unique=True)
 Index(
@@ -77,6 +80,7 @@ Index(
     postgresql_where=_VISIBLE,
 )
 Index("job_unfinished", job.c.created_ms, job.c.id, job.c.account, sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED)
+Index("job_delivery", job.c.delivery_ms, job.c.id, sqlite_where=_AWAITED, postgresql_where=_AWAITED)
 Index("job_ended", job.c.ended_ms, job.c.id, sqlite_where=_ENDED, postgresql_where=_ENDED)
 
 chunk: Final = Table(

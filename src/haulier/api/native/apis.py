@@ -153,6 +153,20 @@ APIS: Final = (
         conflicts=True,
     ),
     Api(
+        name="deliver_report",
+        method="POST",
+        path="jobs/{id}/report",
+        call=Call.SET_STATUS,
+        about="Deliver the report of a job that has ended once more, byte for byte: to its own place, or to another one. It is "
+        "done soon after the answer, and `delivery` tells what became of it. It needs what letting the job run needs.",
+        body=d.DeliverDocument,
+        body_optional=True,
+        answer=d.JobDocument,
+        status=202,
+        changes_version=True,
+        conflicts=True,
+    ),
+    Api(
         name="set_priority",
         method="PUT",
         path="jobs/{id}/priority",

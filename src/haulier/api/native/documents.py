@@ -114,6 +114,19 @@ class RetryDocument(Document, kw_only=True):
     description: Text | None = None
 
 
+class PlaceDocument(Document, kw_only=True):
+    """Where a report goes."""
+
+    bucket: Bucket
+    prefix: Annotated[str, Meta(max_length=512)] = ""
+
+
+class DeliverDocument(Document, kw_only=True):
+    """Where the report is to be delivered; left out: where the job said."""
+
+    to: PlaceDocument | None = None
+
+
 class PriorityDocument(Document, kw_only=True):
     """Another priority."""
 
@@ -193,6 +206,18 @@ class RetriedDocument(Answer, kw_only=True):
     kinds: tuple[str, ...]
 
 
+class DeliveryDocument(Answer, kw_only=True):
+    """A delivery of the report that was asked for after the job's end."""
+
+    bucket: str
+    prefix: str
+    status: Literal["Waiting", "Delivered", "Failed"]
+    asked_by: str
+    asked_at: Time
+    ended_at: Time | None
+    failure: FailureDocument | None
+
+
 class JobDocument(Answer, kw_only=True):
     """A job."""
 
@@ -223,6 +248,8 @@ class JobDocument(Answer, kw_only=True):
     progress: ProgressDocument
     failure: FailureDocument | None
     tags: dict[str, str]
+    delivery: DeliveryDocument | None
+    """The last one that was asked for."""
     retry: RetriedDocument | None
     """null where the job's tasks are those of its manifest."""
     retried_by: tuple[str, ...]

@@ -15,6 +15,8 @@ from haulier.api.elements import Named
 from haulier.api.native import twin
 from haulier.api.native.documents import (
     TEXT_BYTES_MAX,
+    DeliverDocument,
+    DeliveryDocument,
     EventDocument,
     FailureClassDocument,
     FailureDocument,
@@ -36,10 +38,11 @@ from haulier.api.restxml import Model
 from haulier.api.s3control import mapping as s3control
 from haulier.core.accounts import Account, Caller
 from haulier.core.arns import cos_role_arn, role_name, s3_resource, s3_role_arn
+from haulier.core.delivery import Place
 from haulier.core.errors import InvalidField, InvalidRequest, MalformedDocument, NotImplementedHere
 from haulier.core.failures import FailureClass, Sample
 from haulier.core.history import RecordedEvent
-from haulier.core.job import Dialect, Job, Manifest, ObjectName, OperationSpec, Report
+from haulier.core.job import Dialect, Failure, Job, Manifest, ObjectName, OperationSpec, Report
 from haulier.core.lifecycle import JobStatus
 from haulier.core.retry import RetryJob
 from haulier.manifests import FORMATS
@@ -134,6 +137,11 @@ def retry_job(sent: RetryDocument, job_id: str, key: str | None) -> RetryJob:
         confirm=sent.confirm,
         description=text_of(sent.description, "description"),
     )
+
+
+def place(sent: DeliverDocument) -> Place | None:
+    """Where the report is to go; None = where the job said."""
+    return None if sent.to is None else Place(_bucket(sent.to.bucket, "to.bucket", {}), sent.to.prefix)
 
 
 def text_of(text: str | None, path: str) -> str | None:
@@ -272,6 +280,7 @@ def job_document(job: Job) -> JobDocument:
         progress=progress(job),
         failure=_failure(job),
         tags=job.tags,
+        delivery=_delivery(job),
         retry=None if job.retry is None else RetriedDocument(of=job.retry.of, codes=job.retry.codes, kinds=job.retry.kinds),
         retried_by=job.retried_by,
         placements=tuple(PlacementDocument(bucket=placed.bucket, store=placed.store) for placed in job.placements),
@@ -313,6 +322,21 @@ def progress(job: Job) -> ProgressDocument:
     return ProgressDocument(total=job.total, succeeded=job.succeeded, failed=job.failed, failures=job.failures)
 
 
+def _delivery(job: Job) -> DeliveryDocument | None:
+    delivery = job.delivery
+    if delivery is None:
+        return None
+    return DeliveryDocument(
+        bucket=delivery.bucket,
+        prefix=delivery.prefix,
+        status=delivery.status,
+        asked_by=delivery.by,
+        asked_at=moment(delivery.asked_ms),
+        ended_at=_maybe(delivery.ended_ms),
+        failure=_told(delivery.failure),
+    )
+
+
 def failure_class(found: FailureClass) -> FailureClassDocument:
     """A class of failures."""
     return FailureClassDocument(
@@ -344,7 +368,11 @@ def _text(name: bytes) -> str:
 
 
 def _failure(job: Job) -> FailureDocument | None:
-    return None if job.failure is None else FailureDocument(code=job.failure.code, reason=job.failure.reason)
+    return _told(job.failure)
+
+
+def _told(failure: Failure | None) -> FailureDocument | None:
+    return None if failure is None else FailureDocument(code=failure.code, reason=failure.reason)
 
 
 def event_document(event: RecordedEvent) -> EventDocument:

@@ -145,7 +145,7 @@ _ONLY: Final[Mapping[str, Callable[[Api], bool]]] = {
     "MethodNotAllowed": lambda _: False,
     "NotImplemented": lambda api: api.name == "create",
     "NothingToRetry": lambda api: api.name == "retry",
-    "OutcomesGone": lambda api: api.name == "retry",
+    "OutcomesGone": lambda api: api.name in ("retry", "deliver_report"),
     "TooManyJobs": lambda api: api.name in ("create", "retry"),
     "TooManyTags": lambda api: api.name in ("create", "put_tags"),
     "TooManyWaiting": lambda api: api.waits,

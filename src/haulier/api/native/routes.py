@@ -259,6 +259,12 @@ class NativeWire(Wire):
         job = self.service.set_status(given.caller, given.job_id, requested, reason, precondition=precondition).job
         return _job_reply(job, noted={"requested": requested, "became": str(job.status), "why": reason})
 
+    def _deliver_report(self, given: Given) -> Reply:
+        to = mapping.place(given.body)
+        job = self.service.deliver_report(given.caller, given.job_id, to, precondition=_holds(given, _job_version))
+        noted = {} if to is None else {"to": f"s3://{to.bucket}/{to.prefix}"}
+        return _job_reply(job, status=202, noted=noted)
+
     def _set_priority(self, given: Given) -> Reply:
         holds = _holds(given, _job_version)
         job = self.service.set_priority(given.caller, given.job_id, given.body.priority, precondition=holds)

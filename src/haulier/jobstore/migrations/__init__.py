@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from haulier.core.errors import SettingsError
 
-NEWEST: Final = "0005"
+NEWEST: Final = "0006"
 """The last file in `versions/`."""
 
 

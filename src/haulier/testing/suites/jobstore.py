@@ -15,13 +15,14 @@ from haulier.core.chunk import FIRST_HORIZON, Attempt, Chunk, Segment
 from haulier.core.errors import IllegalTransition, JobNotFound, Superseded, TokenReused, TooManyJobs, Unavailable
 from haulier.core.failures import CLASSES_MAX, OTHER, FailureClass, Sample
 from haulier.core.history import FIRST_KEPT, NEWEST_KEPT, EventKind, happening
-from haulier.core.job import RETRIES_KEPT, Failure, Job, Manifest, ObjectName, OperationSpec, Placement, Report, Retry
+from haulier.core.job import RETRIES_KEPT, Delivery, Failure, Job, Manifest, ObjectName, OperationSpec, Placement, Report, Retry
 from haulier.core.lifecycle import JobEvent, JobStatus, advance
 from haulier.core.ports import (
     ChunkReleased,
     ChunkSealed,
     ChunksOpened,
     ChunksStaged,
+    DeliveryEnded,
     Entry,
     JobMoved,
     JobStore,
@@ -691,6 +692,30 @@ class JobStoreSuite:
         with pytest.raises(ValueError, match="20000 rows"):
             jobstore.commit(epoch, [flushed(0, 1, rows=15_000), flushed(0, 2, rows=5_001)])
         assert everything(jobstore) == before
+
+    # -- reports that are delivered once more
+
+    def test_who_waits_for_a_delivery_is_found_until_it_is_over_and_only_then(self, jobstore: JobStore, epoch: int) -> None:
+        jobstore.create(a_job(), unfinished_max=PLENTY)
+        jobstore.change("acme", "job-1", ended)
+        assert jobstore.awaiting_delivery() == []
+        place = Delivery(number=2, bucket="b", prefix="p", by="admin", asked_ms=7_000)
+        asked = jobstore.change("acme", "job-1", lambda job: msgspec.structs.replace(job, delivery=place), by="admin")
+        jobstore.delete("acme", "job-1")
+        assert jobstore.awaiting_delivery() == [asked]
+        jobstore.commit(epoch, [DeliveryEnded("job-1", 1), DeliveryEnded("job-9", 2)])
+        assert jobstore.awaiting_delivery() == [asked]
+        told: list[bool] = []
+        jobstore.watch(lambda written: told.extend(each.ended for each in written))
+        for failure in (Failure("ReportDeliveryFailed", "no"), None):
+            after = jobstore.commit(epoch, [DeliveryEnded("job-1", 2, failure)])["job-1"]
+        assert after.delivery is not None
+        assert (after.delivery.status, after.delivery.failure) == ("Failed", Failure("ReportDeliveryFailed", "no"))
+        assert (after.status, after.ended_ms) == ("Cancelled", asked.ended_ms)
+        assert jobstore.awaiting_delivery() == []
+        assert told == [False], "what is written about a job that has ended is no second end"
+        kinds = [(event.kind, event.facts["became"]) for event in jobstore.events("job-1")[2:] if event.kind != "deleted"]
+        assert kinds == [(EventKind.DELIVERY, "Waiting"), (EventKind.DELIVERY, "Failed")]
 
     # -- sealing
 
