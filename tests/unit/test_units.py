@@ -199,6 +199,36 @@ def test_a_cos_manifest_is_not_touched_under_any_key_that_its_arn_may_mean(room,
     assert caught.value.code == "ProtectedObject"
 
 
+@pytest.mark.parametrize("operation", [Delete(), PutTagging(tags={"a": "b"}), Copy(target_bucket="copies", dialect="s3control")])
+def test_versions_are_named_only_where_there_are_any(room, operation):
+    def versioned(bucket, version):
+        rows = f"photos,a,null\n{bucket},b,{version}\n"
+        return with_manifest(a_brief(room, rows, operation), fields=("Bucket", "Key", "VersionId"))
+
+    room.prepare(versioned("photos", "null"))
+    room.prepare(versioned("photos", ""))
+    with pytest.raises(JobFailure, match=r"^InvalidManifest: row 2 .* bucket 'photos' keeps none"):
+        room.prepare(versioned("photos", "v7"))
+    room.settings["main"] = msgspec.structs.replace(room.settings["main"], probe="known")
+    room.prepare(versioned("photos", "v7"))
+    room.settings["main"] = msgspec.structs.replace(room.settings["main"], probe="auto")
+    room.objects = MemoryObjectStore(room.clock, BUCKETS, versioned=["photos"])
+    room.prepare(versioned("photos", "v7"))
+    assert room.events[-1].total == 2
+
+
+def test_where_nobody_tells_whether_versions_are_kept_none_may_be_named(room):
+    class Silent(MemoryObjectStore):
+        async def keeps_versions(self, bucket):
+            raise StoreError(501, "NotImplemented", "no such thing")
+
+    room.objects = Silent(room.clock, BUCKETS)
+    room.prepare(a_brief(room, "photos,a\n"))
+    brief = with_manifest(a_brief(room, "photos,a,v1\n", Delete()), fields=("Bucket", "Key", "VersionId"))
+    with pytest.raises(JobFailure, match=r"^StoreUnproven: row 1 .*GetBucketVersioning"):
+        room.prepare(brief)
+
+
 def test_a_copy_onto_the_jobs_own_manifest_or_report_is_refused(room):
     for key in ("m.csv", "r/job-job-1/manifest.json"):
         with pytest.raises(JobFailure) as caught:

@@ -411,6 +411,10 @@ class ObjectStore(Protocol):
         """The access control list."""
         ...
 
+    def keeps_versions(self, bucket: str) -> Effect[bool]:
+        """Whether the bucket keeps versions, or has kept some (GetBucketVersioning: Enabled or Suspended)."""
+        ...
+
     def delete_object(
         self,
         bucket: str,

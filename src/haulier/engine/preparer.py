@@ -8,22 +8,17 @@ row's bucket is placed and checked against the role before any task runs.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from haulier import manifests, operations
 from haulier.core.chunk import Chunk
 from haulier.core.effects import Effect
 from haulier.core.errors import JobFailure, StoreError
-from haulier.core.job import Placement
-from haulier.core.ports import ObjectPart, ObjectStore, Operation, Spool
+from haulier.core.ports import ObjectPart, ObjectStore, Spool
 from haulier.engine import rerun
 from haulier.engine.conflicts import TargetCheck
 from haulier.engine.connections import Connections
 from haulier.engine.frames import ChunkWritten, Event, JobBrief, Prepared, PrepareJob
-from haulier.engine.prober import SCRATCH_PREFIX
+from haulier.engine.rowguard import RowGuard, possible_keys
 from haulier.reports import report_folder
 from haulier.spool import files
 
@@ -43,7 +38,7 @@ def prepare(
 ) -> None:
     """Stage the job's manifest, or what a retry runs again; puts ChunkWritten events and at last Prepared. Raises JobFailure."""
     operation = operations.load(brief.operation)
-    guard = _RowGuard(brief, operation, connections)
+    guard = RowGuard(brief, operation, connections, wait)
     folder = f"{brief.account}/{brief.id}"
     total = staged = 0
     with TargetCheck(operation, spool, scratch) as check:
@@ -92,7 +87,7 @@ def _blocks(brief: JobBrief, connections: Connections, wait: Await) -> Iterator[
 
 def _existing_key(brief: JobBrief, store: ObjectStore, wait: Await) -> bytes:
     """COS does not say whether the key in an ARN is URL-encoded: taken literally, and decoded if no such object exists."""
-    literal, *decoded = _possible_keys(brief)
+    literal, *decoded = possible_keys(brief)
     if decoded:
         try:
             wait(store.head_object(brief.manifest.location.bucket, literal))
@@ -100,12 +95,6 @@ def _existing_key(brief: JobBrief, store: ObjectStore, wait: Await) -> bytes:
             if error.status == 404:
                 return decoded[0]
     return literal
-
-
-def _possible_keys(brief: JobBrief) -> tuple[bytes, ...]:
-    """The keys that the manifest may lie under, the likeliest first."""
-    key = brief.manifest.location.key.encode()
-    return (key, unquote_to_bytes(key)) if brief.dialect == "cos" and b"%" in key else (key,)
 
 
 def _ranges(store: ObjectStore, bucket: str, key: bytes, version: bytes | None, etag: str, wait: Await) -> Iterator[bytes]:
@@ -135,92 +124,6 @@ def _manifest_failure(error: StoreError, brief: JobBrief) -> JobFailure:
             "ManifestETagMismatch", f"the manifest {where} no longer has the ETag {brief.manifest.etag!r} of the request"
         )
     return JobFailure("InvalidManifest", f"the manifest {where} could not be read: {error}")
-
-
-class _RowGuard:
-    """Checks every staged piece: buckets placed and allowed, nothing that the job itself lives on is touched (decisions §1)."""
-
-    def __init__(self, brief: JobBrief, operation: Operation, connections: Connections) -> None:
-        self._brief = brief
-        self._operation = operation
-        self._connections = connections
-        self._placed: dict[str, str] = {}
-        location, report = brief.manifest.location, brief.report
-        self._protected: list[_Protected] = [(location.bucket, key, False) for key in _possible_keys(brief)]
-        self._protected += [(bucket, SCRATCH_PREFIX, True) for bucket in connections.scratch_buckets]
-        if report.enabled:
-            self._protected.append((report.bucket, report_folder(report.prefix, brief.id).encode(), True))
-        self._row_stores: set[str] = set()
-        self._targets = list(operation.buckets())
-        for bucket in self._targets:
-            self._place(bucket)
-
-    def _place(self, bucket: str) -> str:
-        store = self._placed.get(bucket)
-        if store is None:
-            store = self._placed[bucket] = self._connections.place(self._brief, bucket, writes=True).name
-        return store
-
-    @property
-    def placements(self) -> tuple[Placement, ...]:
-        """Where the buckets lie of the rows and the operation."""
-        return tuple(Placement(bucket, store) for bucket, store in self._placed.items())
-
-    @property
-    def row_stores(self) -> tuple[str, ...]:
-        """Names of the stores that the rows checked so far are on."""
-        return tuple(sorted(self._row_stores))
-
-    def check(self, table: pa.Table, first_row: int) -> None:
-        """Raises JobFailure `UnknownBucket`, `RoleNotAllowed` or `ProtectedObject`."""
-        buckets = table.column("bucket").unify_dictionaries().combine_chunks()
-        for bucket in buckets.dictionary.to_pylist():
-            store = self._place(bucket)
-            self._row_stores.add(store)
-            for target in self._targets:
-                if self._place(target) != store:
-                    raise JobFailure(
-                        "StoreCannotCopy",
-                        f"bucket {bucket!r} is on store {store!r}, the target {target!r} on {self._place(target)!r}:"
-                        " copies between two stores are not implemented in this version",
-                    )
-        if not self._targets:
-            self._refuse_protected(table, buckets, first_row)
-        elif any(bucket in self._targets for bucket, _, _ in self._protected):
-            self._refuse_protected_targets(table, first_row)
-
-    def _refuse_protected_targets(self, table: pa.Table, first_row: int) -> None:
-        rows = zip(table.column("bucket").to_pylist(), table.column("key").to_pylist(), strict=True)
-        for row, (bucket, key) in enumerate(rows, first_row):
-            target = self._operation.target(bucket, key)
-            if target is not None and any(_within(target, protected) for protected in self._protected):
-                raise _protected(row, target[1])
-
-    def _refuse_protected(self, table: pa.Table, buckets: Any, first_row: int) -> None:
-        keys = table.column("key")
-        for bucket, key, whole_folder in self._protected:
-            hit = pc.starts_with(keys, key) if whole_folder else pc.equal(keys, pa.scalar(key, keys.type))
-            hit = pc.and_(hit, pc.equal(pc.cast(buckets, pa.string()), bucket))
-            if pc.any(hit).as_py():
-                position = pc.index(hit, value=True).as_py()
-                raise _protected(first_row + position, keys[position].as_py())
-
-
-_Protected = tuple[str, bytes, bool]
-"""Bucket, key, and whether the key stands for all keys that begin with it."""
-
-
-def _within(target: tuple[str, bytes], protected: _Protected) -> bool:
-    bucket, key, whole_folder = protected
-    return target[0] == bucket and (target[1].startswith(key) if whole_folder else target[1] == key)
-
-
-def _protected(row: int, key: bytes) -> JobFailure:
-    name = key.decode(errors="replace")
-    return JobFailure(
-        "ProtectedObject",
-        f"row {row + 1} of the manifest would change {name!r}, which haulier itself needs (manifest, report, scratch)",
-    )
 
 
 def _try_report_place(brief: JobBrief, connections: Connections, wait: Await) -> None:

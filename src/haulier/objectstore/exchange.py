@@ -74,7 +74,7 @@ class Exchange:
         self,
         method: str,
         bucket: str,
-        key: bytes,
+        key: bytes | None,
         query: tuple[str, str],
         headers: Headers,
         varying: tuple[str, ...] = (),
@@ -85,15 +85,17 @@ class Exchange:
         seconds: float = SECONDS,
         once: bool = False,
     ) -> Request:
-        """A request signed for now; `query` is its canonical and its sent form. Raises StoreError for a key that is none."""
-        if key or method != "POST":
+        """A request signed for now; `query` is its canonical and its sent form. Without a key it is about the bucket, which an
+        empty key never means. Raises StoreError for a key that is none."""
+        if key is not None:
             check_key(key)
+        below = "" if key is None else "/" + encode_key(key)
         if self._virtual:
             host = f"{bucket}.{self._host}"
-            path = "/" + encode_key(key)
+            path = below or "/"
         else:
             host = self._host
-            path = f"/{bucket}/{encode_key(key)}" if key else f"/{bucket}"
+            path = f"/{bucket}{below}"
         form = self._forms.get((method, host, headers, varying))
         if form is None:
             if len(self._forms) >= FORMS_MAX:
@@ -114,7 +116,7 @@ class Exchange:
         self,
         method: str,
         bucket: str,
-        key: bytes,
+        key: bytes | None,
         version: bytes | None,
         headers: Headers = (),
         *,
@@ -131,7 +133,7 @@ class Exchange:
         self,
         method: str,
         bucket: str,
-        key: bytes,
+        key: bytes | None,
         query: tuple[str, str],
         body: bytes,
         headers: Headers = XML_HEADERS,

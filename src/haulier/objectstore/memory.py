@@ -223,6 +223,11 @@ class MemoryObjectStore:
         """See `core.ports.ObjectStore`."""
         return dict(self._find(bucket, key, version).tags)
 
+    async def keeps_versions(self, bucket: str) -> bool:
+        """See `core.ports.ObjectStore`."""
+        self._keys(bucket, b"any")
+        return bucket in self._versioned
+
     async def put_acl(self, bucket: str, key: bytes, version: bytes | None, acl: Acl | str) -> None:
         """See `core.ports.ObjectStore`."""
         held = self._find(bucket, key, version)

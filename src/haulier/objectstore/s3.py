@@ -211,6 +211,11 @@ class S3ObjectStore:
         make = self._calls.plain("GET", bucket, key, version, sub_resource="acl")
         return await self._calls.run(make, lambda answer: xml.read_acl(answer.body), of_version=version is not None)
 
+    async def keeps_versions(self, bucket: str) -> bool:
+        """See `core.ports.ObjectStore`. A store that takes the sub-resource for a plain list of the bucket is not understood."""
+        make = self._calls.plain("GET", bucket, None, None, sub_resource="versioning")
+        return await self._calls.run(make, lambda answer: xml.read_versioning(answer.body))
+
     async def delete_object(
         self,
         bucket: str,
@@ -294,7 +299,7 @@ class S3ObjectStore:
             refused = None
 
     async def _delete(self, bucket: str, body: bytes, headers: Headers) -> _Refusals:
-        make = self._calls.with_xml("POST", bucket, b"", ("delete=", "?delete"), body, headers, seconds=BATCH_SECONDS, once=True)
+        make = self._calls.with_xml("POST", bucket, None, ("delete=", "?delete"), body, headers, seconds=BATCH_SECONDS, once=True)
         return await self._calls.run(make, _read_refusals, once=True)
 
     async def _refused_keys(

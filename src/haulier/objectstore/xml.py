@@ -126,6 +126,14 @@ def read_tagging(body: bytes) -> dict[str, str]:
     return tags
 
 
+def read_versioning(body: bytes) -> bool:
+    """Whether a `VersioningConfiguration` tells of versions. Raises Refusal or Unreadable."""
+    status = read(body, "VersioningConfiguration").get("Status")
+    if status not in (None, "", "Enabled", "Suspended"):
+        raise Unreadable(f"<Status> {status!r} in <VersioningConfiguration>")
+    return bool(status)
+
+
 def _text(value: str) -> str:
     return escape(value, {"\r": "&#13;"})
 

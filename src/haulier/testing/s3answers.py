@@ -68,6 +68,9 @@ class S3Answers:
         version = arguments["versionId"].encode() if "versionId" in arguments else None
         if seen.method == "POST" and "delete" in arguments:
             return self._delete_objects(bucket, seen)
+        if not key and seen.method == "GET" and "versioning" in arguments:
+            status = "<Status>Enabled</Status>" if at_once(self.store.keeps_versions(bucket)) else ""
+            return _xml(200, f"<VersioningConfiguration>{status}</VersioningConfiguration>")
         if not key:
             raise StoreError(501, "NotImplemented", "this server has no operations on buckets")
         if seen.method == "HEAD":

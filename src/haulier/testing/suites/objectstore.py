@@ -218,6 +218,13 @@ class ObjectStoreSuite:
         for name in names:
             assert self.refused(run, store.head_object(bucket, self.key(name))).status == 404
 
+    def test_it_is_told_that_no_versions_are_kept(self, store: ObjectStore, run: Run, bucket: str) -> None:
+        """By GetBucketVersioning; a bucket that is not there is refused."""
+        assert run(store.keeps_versions(bucket)) is False
+        with pytest.raises(StoreError) as caught:
+            run(store.keeps_versions("no-such-bucket-anywhere"))
+        assert caught.value.status == 404
+
     def test_an_empty_key_never_means_the_bucket(self, store: ObjectStore, run: Run, bucket: str) -> None:
         """A DELETE of nothing must not become the DELETE of the bucket."""
         assert self.refused(run, store.delete_object(bucket, b"")).status == 400
@@ -288,6 +295,10 @@ class VersionedObjectStoreSuite:
         assert run(store.get_tags(bucket, key, versions[0])) == {"of": "one"}
         assert run(store.delete_objects(bucket, [Task(0, bucket, key, versions[1])]))[0].succeeded
         assert run(store.get_object(bucket, key)).data == b"one"
+
+    def test_it_is_told_that_versions_are_kept(self, store: ObjectStore, run: Run, bucket: str) -> None:
+        """By GetBucketVersioning."""
+        assert run(store.keeps_versions(bucket)) is True
 
     def test_a_delete_without_a_version_leaves_a_marker(self, store: ObjectStore, run: Run, bucket: str) -> None:
         """And HEAD tells it from a key that never was."""
