@@ -58,13 +58,13 @@ class FaultyBench:
         self.put("lists", name, body)
         return name, hashlib.md5(body).hexdigest()
 
-    def job(self, operation: dict[str, Any], keys: Iterable[str], *, report: bool = False) -> str:
+    def job(self, operation: dict[str, Any], keys: Iterable[str], *, report: bool = False, confirm: bool = False) -> str:
         """A job on these objects of `photos`; a manifest of its own, and a report in `lists` where one is wanted."""
         wanted = {"Bucket": "arn:aws:s3:::lists", "Prefix": "reports", "Format": "Report_CSV_20180820", "ReportScope": "AllTasks"}
         name, etag = self.manifest(keys)
         answer = self.server.s3control().create_job(
             ClientRequestToken=name,
-            ConfirmationRequired=False,
+            ConfirmationRequired=confirm,
             Operation=operation,
             Manifest={
                 "Spec": {"Format": "S3BatchOperations_CSV_20180820", "Fields": ["Bucket", "Key"]},
@@ -75,6 +75,16 @@ class FaultyBench:
             Report={"Enabled": True, **wanted} if report else {"Enabled": False},
         )
         return str(answer["JobId"])
+
+    def postponed(self, job_id: str) -> list[dict[str, Any]]:
+        """What the job's record tells of waiting, as soon as it tells of it."""
+        seen = 0
+        while True:
+            part = self.native("GET", f"jobs/{job_id}/events", query={"after": seen, "wait": 20})["events"]
+            assert part, "it never waited"
+            seen = part[-1]["sequence"]
+            if found := [event for event in part if event["kind"] == "postponed"]:
+                return found
 
     def report(self, job_id: str) -> JobReport:
         """The report that the job left."""

@@ -142,7 +142,7 @@ class Bench:
             job="j", index=0, first_row=100, rows=len(keys), name="acme/j/chunks/0.arrow",
             opened_ms=5, first_opened_ms=5, horizon=unit.pop("horizon", FIRST_HORIZON),
         )  # fmt: skip
-        work = RunChunk(attempt=Attempt(1, 1), job="j", chunk=chunk, segments=(), doubt_below=unit.pop("doubt_below", 0))
+        work = RunChunk(attempt=Attempt(1, 1), job="j", chunk=chunk, segments=(), doubt_below=unit.pop("doubt_below", 0), **unit)
         empty = [None] * len(keys)
         rows = Rows(buckets or ["b"] * len(keys), keys, versions or empty, empty, empty, marks)
         self.run = kind(

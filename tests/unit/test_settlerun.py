@@ -81,6 +81,25 @@ def test_a_store_that_does_not_answer_is_not_waited_for_without_end():
     assert bench.paper.settled
 
 
+def test_nothing_more_is_looked_at_once_it_is_given_up():
+    bench = Bench(keys(40), kind=SettleRun, doubt_below=40, lane=AnyRoom(most=4))
+    assert bench.run.fill(100) == 4
+    bench.clock.time += SETTLE_SECONDS
+    bench.run.tick()  # what the store holds ends only by its own time-out: one after the other
+    while not bench.run.finished:
+        bench.driver.answer()
+        assert bench.run.fill(100) == 0
+    assert bench.rows_sealed() == list(range(100, 140))
+    assert bench.run._all.codes.count("OutcomeUnknown") == 36
+
+
+def test_without_a_store_to_ask_every_row_in_doubt_is_unknown():
+    bench = Bench([*keys(3), b"fresh"], Traces(), kind=SettleRun, done=[1], doubt_below=3, blind=True)
+    assert settled(bench) == [100, 102]
+    assert set(bench.run._all.codes) == {"OutcomeUnknown"}
+    assert bench.operation.tasks == []
+
+
 def test_a_shutdown_leaves_it_unsettled():
     bench = Bench(keys(4), kind=SettleRun, doubt_below=4)
     bench.run.fill(2)

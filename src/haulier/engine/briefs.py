@@ -47,8 +47,15 @@ class Briefs:
         refuses it; CredentialsAwaited while it has none."""
         account = self._directory.account(job.account)
         role = self._rights.running_role(account, job)
+        return self._brief(job, role, self._access(role))
+
+    def blind(self, job: Job) -> JobBrief:
+        """For a job whose role is gone: with it nothing can be asked of any store."""
+        return self._brief(job, Role(account=job.account, name=job.role), {})
+
+    def _brief(self, job: Job, role: Role, access: dict[str, Credentials]) -> JobBrief:
+        account = self._directory.account(job.account)
         quotas = self._quotas if account is None else account.quotas.or_else(self._quotas)
-        access = self._access(role)
         return JobBrief(
             id=job.id,
             account=job.account,

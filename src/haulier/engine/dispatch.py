@@ -53,6 +53,17 @@ class Dispatch:
         run.waits_for = None
         return brief
 
+    def settling_brief(self, run: JobRun) -> tuple[JobBrief, bool] | None:
+        """The brief of a unit that settles, and whether it must do without asking any store, for the job's role is gone. None
+        while the role waits for credentials."""
+        try:
+            return self._briefs.brief(run.job), False
+        except JobFailure:
+            return self._briefs.blind(run.job), True
+        except CredentialsAwaited as awaited:
+            self._progress.wait(run, awaited.problem)
+            return None
+
     def weight(self, account: str) -> float:
         """See `Briefs.weight`."""
         return self._briefs.weight(account)

@@ -57,6 +57,8 @@ class RunChunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Positions below it without an outcome are in doubt; the others were never sent."""
     settle: bool = False
     """Do nothing more: look what became of the rows in doubt (`settlerun`)."""
+    blind: bool = False
+    """Of a unit that settles: no store can be asked, so what became of the rows in doubt is unknown."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from haulier.engine.scheduler import Candidate, choose
 CHUNKS_PER_RUNNER: Final = 3
 """Two run, so that the end of one does not leave the runner idle; the third is loaded meanwhile."""
 RETRY_SECONDS: Final = 2.0
-"""How soon a chunk that could not be settled for now is tried again."""
+"""How soon the chunks of a job are tried again of which one could not be loaded for now."""
 CHUNKS_PER_RUNNER_MAX: Final = 16
 """A job that has no chunk out gets one even when others hold all ordinary places: no slow job may starve the rest."""
 
@@ -42,6 +42,8 @@ class HandOut:
 
     def open(self, run: JobRun) -> None:
         """Keep enough chunks open for all runners; what is open beyond costs at most a HEAD a row after a crash."""
+        if self._clock.monotonic() < run.retry_at:
+            return
         chosen = run.open(len(self._dispatch.runners) * CHUNKS_PER_RUNNER, self._clock.now_ms())
         if chosen:
             opened = ChunksOpened(job=run.job.id, chunks=chosen, at_ms=self._clock.now_ms())
@@ -89,14 +91,22 @@ class HandOut:
         chunks = run.unsettled()
         load = self._load()
         if chunks and load and not self._progress.entries and self._clock.monotonic() >= run.retry_at:
-            brief = self._dispatch.brief(run)
-            for index in chunks:
-                runner = min(load, key=lambda name: (load[name], name))
-                if brief is None or load[runner] >= CHUNKS_PER_RUNNER_MAX:
-                    break
-                self._dispatch.submit(runner, brief, run.hand_out_settling(index, self._dispatch.next_attempt(), runner))
-                load[runner] += 1
+            self._hand_out_settling(run, chunks, load)
         return not chunks and not run.settling
+
+    def _hand_out_settling(self, run: JobRun, chunks: list[int], load: dict[str, int]) -> None:
+        found = self._dispatch.settling_brief(run)
+        if found is None:
+            return
+        brief, blind = found
+        if blind:
+            run.blind.update(chunks)
+        for index in chunks:
+            runner = min(load, key=lambda name: (load[name], name))
+            if load[runner] >= CHUNKS_PER_RUNNER_MAX:
+                return
+            self._dispatch.submit(runner, brief, run.hand_out_settling(index, self._dispatch.next_attempt(), runner))
+            load[runner] += 1
 
     def _candidates(self, allowed: frozenset[str]) -> list[Candidate]:
         return [
@@ -110,7 +120,10 @@ class HandOut:
                 available=run.available,
             )
             for run in self._runs.values()
-            if run.job.status == JobStatus.ACTIVE and run.job.id in allowed and self._proofs.obstacle(run.job) is None
+            if run.job.status == JobStatus.ACTIVE
+            and run.job.id in allowed
+            and self._clock.monotonic() >= run.retry_at
+            and self._proofs.obstacle(run.job) is None
         ]
 
     # -- back
@@ -168,15 +181,24 @@ class HandOut:
         index = None if run is None else run.chunk_of(event.attempt)
         if run is None or index is None:
             return
-        if event.passing:
+        horizon = run.chunks[index].horizon
+        if event.passing:  # it could not be loaded: nothing of it was sent
+            horizon = run.doubt(index)
             run.retry_at = self._clock.monotonic() + RETRY_SECONDS
-        elif index in run.settling:
-            run.settled.add(index)  # what became of its rows nobody will know; the report tells of all others
-            _log.error("rows in doubt cannot be settled", job=run.job.id, chunk=index, reason=event.reason)
-        else:
+            self._tell_trouble(run, event)
+        elif index not in run.settling:
             self._progress.fail(run, event.code, event.reason)
+        elif not run.settling_failed(index):
+            _log.error("what became of rows in doubt is lost", job=run.job.id, chunk=index, reason=event.reason)
         self._dispatch.call_back(run, run.held[index].runner)
-        self._release(run, index, run.chunks[index].horizon)
+        self._release(run, index, horizon)
+
+    def _tell_trouble(self, run: JobRun, event: frames.UnitFailed) -> None:
+        """Once for each reason, until a chunk of the job gets on."""
+        if event.reason != run.trouble:
+            run.trouble = event.reason
+            _log.warning("a chunk cannot be loaded; trying again", job=run.job.id, reason=event.reason)
+            self._progress.note(run, EventKind.POSTPONED, code=event.code, reason=event.reason, seconds=round(RETRY_SECONDS))
 
     def _release(self, run: JobRun, index: int, horizon: int) -> None:
         run.given_back(index, horizon)

@@ -112,6 +112,9 @@ class JobLife:
             self._progress.fail(run, "FailureThresholdExceeded", reason)
         elif not run.unsealed:
             self._progress.move(run, JobEvent.TASKS_DONE)
+        elif (store := self._proofs.read_only(job)) is not None:
+            # Chunks that runners have would go on for hours: what the operator says holds at once (decisions §1).
+            self._progress.fail(run, "RoleNotAllowed", f"store {store!r} is read-only in the settings")
         elif not may_run:
             self._progress.move(run, JobEvent.HELD, paused_by="priority")
         elif self._proven(run):

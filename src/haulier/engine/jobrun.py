@@ -15,7 +15,7 @@ from haulier.core.job import Job
 from haulier.engine.frames import RunChunk
 
 SETTLE_LOSSES_MAX: Final = 3
-"""A chunk that killed so many runners is settled no more: the job would never end."""
+"""A chunk that killed so many runners is looked at no more: the job would never end."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -41,6 +41,8 @@ class JobRun:
         """Monotonic time at which it was last asked whether the job may still act as its role."""
         self.waits_for: str | None = None
         """Why it has no credentials, as its record was told."""
+        self.trouble: str | None = None
+        """Why a chunk could not be loaded, likewise."""
         self.loaded = False
         self.chunks: dict[int, Chunk] = {}
         self.segments: dict[int, list[Segment]] = {}
@@ -53,6 +55,8 @@ class JobRun:
         """Chunks of a job that ends early, of which no row is in doubt any more."""
         self.settling: set[int] = set()
         """Those that a runner looks at for that."""
+        self.blind: set[int] = set()
+        """Those that cannot be looked at: what became of their rows in doubt is unknown."""
         self._closed: deque[int] = deque()
         self._opening: list[int] = []
         self._ready: deque[int] = deque()
@@ -130,14 +134,30 @@ class JobRun:
         return [index for index in self._closed if self.chunks[index].horizon and index not in self.settled]
 
     def hand_out_settling(self, index: int, attempt: Attempt, runner: str) -> RunChunk:
-        """The chunk as a unit that only looks at its rows in doubt."""
+        """The chunk as a unit that only looks at its rows in doubt, or tells that nobody can."""
         self._closed.remove(index)
         self.settling.add(index)
         self.held[index] = Held(attempt, runner)
         self._doubt[index] = self.chunks[index].horizon
         segments = tuple(self.segments.get(index, ()))
         chunk = self.chunks[index]
-        return RunChunk(attempt=attempt, job=self.job.id, chunk=chunk, segments=segments, doubt_below=chunk.horizon, settle=True)
+        return RunChunk(
+            attempt=attempt,
+            job=self.job.id,
+            chunk=chunk,
+            segments=segments,
+            doubt_below=chunk.horizon,
+            settle=True,
+            blind=index in self.blind,
+        )
+
+    def settling_failed(self, index: int) -> bool:
+        """The chunk cannot be looked at: next it is settled blindly. False where it was already: then its rows stay untold."""
+        if index in self.blind:
+            self.settled.add(index)
+            return False
+        self.blind.add(index)
+        return True
 
     def hand_out(self, attempt: Attempt, runner: str, read_back: dict[str, int]) -> RunChunk:
         """The next available chunk as a unit for the runner, which reads back so many successes of each store."""
@@ -151,6 +171,10 @@ class JobRun:
             doubt_below=self._doubt[index],
             read_back=read_back,
         )
+
+    def doubt(self, index: int) -> int:
+        """The position below which rows of the chunk were in doubt when it went out."""
+        return self._doubt[index]
 
     # -- what runners tell
 
@@ -171,6 +195,7 @@ class JobRun:
         """A segment was written."""
         self.segments.setdefault(segment.chunk, []).append(segment)
         self.losses.pop(segment.chunk, None)
+        self.trouble = None
         chunk = self.chunks[segment.chunk]
         self.chunks[segment.chunk] = msgspec.structs.replace(chunk, horizon=max(chunk.horizon, horizon))
 
@@ -195,8 +220,8 @@ class JobRun:
         for index in lost:
             del self.held[index]
             self.losses[index] = self.losses.get(index, 0) + 1
-            if index in self.settling and self.losses[index] >= SETTLE_LOSSES_MAX:
-                self.settled.add(index)
+            if index in self.settling and self.losses[index] >= SETTLE_LOSSES_MAX and self.settling_failed(index):
+                self.losses[index] = 0
             self.settling.discard(index)
             self._doubt[index] = self.chunks[index].horizon
             self._lost.append(index)

@@ -87,6 +87,10 @@ class Proofs:
         over = self._clock.now_ms() - at_ms > KEPT_MS and not (job.executed and finding.verdict == "proven")
         return None if over else finding
 
+    def read_only(self, job: Job) -> str | None:
+        """A store that the job changes and that the settings say is not to be changed."""
+        return next((name for name in job.row_stores if name in self._stores and self._stores[name].read_only), None)
+
     def untried(self, job: Job) -> Sequence[tuple[str, str]]:
         """The stores on which the settings let the job run without a trial, and by which word (`off`, `known`)."""
         found = [self._stores[name] for name in job.row_stores if name in self._stores]

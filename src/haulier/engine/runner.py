@@ -6,7 +6,7 @@ units that read or write whole files (preparing, reporting, loading a chunk). Wh
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from haulier.core.errors import HaulierError, JobFailure, SpoolError, SpoolUnava
 from haulier.core.grants import Usage
 from haulier.core.ports import Clock, Driver, Operation, Spool, T
 from haulier.engine.chunkrun import ChunkRun, Outcomes, Rows
-from haulier.engine.connections import Connections
+from haulier.engine.connections import Connections, StoreLane
 from haulier.engine.finisher import write_report
 from haulier.engine.frames import (
     Access,
@@ -327,9 +327,7 @@ class Runner:
             for row in files.decode_outcomes(self._spool.read(segment.name)).column("row").to_pylist()
         ]
         operation: Operation = operations.load(brief.operation)
-        for target in operation.buckets():
-            self._connections.place(brief, target, writes=True)
-        lanes = {bucket: self._connections.lane(brief, bucket, writes=True) for bucket in set(rows.buckets)}
+        lanes = {} if unit.blind else self._lanes(operation, brief, set(rows.buckets), writes=not unit.settle)
         if unit.read_back:
             stores = {bucket: lane.name for bucket, lane in lanes.items()}
             operation = ReadingBack(operation, stores, unit.read_back, self._clock)
@@ -345,6 +343,12 @@ class Runner:
             clock=self._clock,
         )
         self._driver.call(lambda: self._add(run))
+
+    def _lanes(self, operation: Operation, brief: JobBrief, buckets: Iterable[str], *, writes: bool) -> dict[str, StoreLane]:
+        """A lane for each bucket of the rows, after a look at where the operation's other buckets are. Raises JobFailure."""
+        for target in operation.buckets():
+            self._connections.place(brief, target, writes=writes)
+        return {bucket: self._connections.lane(brief, bucket, writes=writes) for bucket in buckets}
 
 
 def _rows(table: files.Table) -> Rows:

@@ -1,7 +1,7 @@
 """Settling: a chunk of a job that ends early, whose rows in doubt are looked at once more, so that what was done is reported.
 
 Nothing is done any more. A row that left a trace gets its outcome; one that left none was not done, and has none; one that cannot
-be looked at in time ends as `OutcomeUnknown`.
+be looked at, or not in time, ends as `OutcomeUnknown`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,14 +35,14 @@ class SettleRun(ChunkRun):
     ) -> None:
         super().__init__(unit, rows, done_rows, LookingOn(operation), lanes, driver=driver, writer=writer, clock=clock)
         self._until = clock.monotonic() + SETTLE_SECONDS
-        self._given_up = False
+        self._given_up = unit.blind
 
     def _limit(self) -> int:
         return self.unit.doubt_below
 
     def fill(self, room: int) -> int:
         """As of a chunk that runs; with nothing left to look at it ends."""
-        started = super().fill(room)
+        started = 0 if self._given_up else super().fill(room)
         if not started:
             self._after()
         return started

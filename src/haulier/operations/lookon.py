@@ -12,7 +12,7 @@ from haulier.core.ports import ObjectStore, Operation
 from haulier.core.task import Outcome, Task
 from haulier.operations.replay import look, unknown_outcome
 
-_LOOKS: Final = frozenset({"ahead_ms", "width", "head_object", "get_object", "get_tags", "get_acl"})
+_LOOKS: Final = frozenset({"ahead_ms", "width", "head_object", "get_object", "get_tags", "get_acl", "keeps_versions"})
 """What an ObjectStore has that changes nothing. Whatever else it has, or will have, is not done."""
 
 
