@@ -1,5 +1,8 @@
 """The native API on a running server: jobs in every dialect's words, lists, changes, and what is refused."""
 
+import contextlib
+import http.client
+import json
 import uuid
 from typing import Any
 
@@ -119,7 +122,33 @@ def test_one_key_is_one_job_and_another_request_under_it_is_refused(served: Serv
     assert quoted.json["id"] == first.json["id"], "quotes around the key do not count"
     name = "Priority" if "Priority" in body else "priority"
     refused(client.post("jobs", {**body, name: 99}, headers=headers), 409, "IdempotencyKeyReused")
-    assert client.post("jobs", body).json["id"] != first.json["id"], "without a key each request is a job"
+    assert client.post("jobs", body).json["id"] != first.json["id"], "without a key it is another job"
+
+
+def sent_as_is(served: Serving, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answered:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    with contextlib.closing(connection):
+        connection.request(method, target, body, headers)
+        answer = connection.getresponse()
+        return Answered(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+
+@pytest.mark.parametrize("asked", [A_JOB, {"dialect": "s3control", **serving.A_JOB}], ids=["native", "s3control"])
+def test_a_signed_request_that_is_sent_again_is_the_same_job(served: Serving, asked: dict[str, Any]) -> None:
+    """Row 33 of the acceptance table: a captured creation, replayed, makes no second job."""
+    body = json.dumps(asked).encode()
+    headers = served.native().signed("POST", "/api/v1/jobs", body, {}, f"127.0.0.1:{served.port}")
+    first, again = (sent_as_is(served, "POST", "/api/v1/jobs", body, headers) for _ in range(2))
+    assert (first.status, again.status) == (201, 201), first.body
+    assert first.json["id"] == again.json["id"]
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "If-Match", "If-None-Match"])
+def test_headers_that_change_what_a_request_does_must_be_signed(served: Serving, name: str) -> None:
+    body = json.dumps(A_JOB).encode()
+    headers = served.native().signed("POST", "/api/v1/jobs", body, {}, f"127.0.0.1:{served.port}")
+    answer = sent_as_is(served, "POST", "/api/v1/jobs", body, {**headers, name: '"other"'})
+    assert name.lower() in refused(answer, 401, "NotAuthenticated")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ __all__ = ["Authenticator", "HttpPolicy", "RawRequest", "Verified"]
 
 COS_SIGNATURE_SECONDS_MAX: Final = 86_400
 APPID_BYTES_MAX: Final = 64
+_NATIVE_COVERED: Final = frozenset({"idempotency-key", "if-match", "if-none-match"})
+"""Headers that change what a native request does: whoever replays one must not be able to add, drop or alter them."""
 _ACCOUNT_HOST: Final = re.compile(rb"([0-9]{12})\.")
 
 
@@ -91,7 +93,7 @@ class Authenticator:
         if bearer.is_bearer(request):
             verified = bearer.verify(request, self._directory.bearer, now)
         else:
-            verified = sigv4.verify(request, self._directory.signer, now)
+            verified = sigv4.verify(request, self._directory.signer, now, covered=_NATIVE_COVERED)
         return self._caller(request, verified.identity, "native", verified.region or self.default_region)
 
     def again(self, caller: Caller) -> Caller | None:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 from urllib.parse import quote_from_bytes
 
@@ -58,8 +58,11 @@ class _Claim(msgspec.Struct, frozen=True):
     """Only in the query form."""
 
 
-def verify(request: RawRequest, lookup: Callable[[str], Identity | None], now: float) -> Verified:
-    """Who signed the request. `now` is Unix time in seconds.
+def verify(
+    request: RawRequest, lookup: Callable[[str], Identity | None], now: float, *, covered: Collection[str] = ()
+) -> Verified:
+    """Who signed the request. `now` is Unix time in seconds; `covered` are headers (names in lower case), besides those of AWS,
+    that must be signed where they are present.
 
     Raises AccessRefused, UnknownAccessKey, BadSignature, RequestExpired, TokenExpired, ClockSkewed, InvalidDigest, BadDigest.
     """
@@ -71,7 +74,7 @@ def verify(request: RawRequest, lookup: Callable[[str], Identity | None], now: f
         raise AccessRefused("The request is not signed.")
     claim = _from_query(request) if in_query else _from_header(request)
     _check_time(claim, now)
-    _check_coverage(request, claim)
+    _check_coverage(request, claim, covered)
     identity = lookup(claim.access_key)
     expected = _signature(request, claim, identity.key.secret_key if identity is not None else _DUMMY_SECRET)
     matches = hmac.compare_digest(expected, claim.signature)
@@ -161,11 +164,11 @@ def _check_time(claim: _Claim, now: float) -> None:
         raise RequestExpired("Request has expired")
 
 
-def _check_coverage(request: RawRequest, claim: _Claim) -> None:
+def _check_coverage(request: RawRequest, claim: _Claim, covered: Collection[str]) -> None:
     request.needed(b"host")
     present = {name.decode("latin-1") for name, _ in request.headers}
     signed = set(claim.signed_headers)
-    must = {"host"} | {name for name in present if name.startswith("x-amz-")}
+    must = {"host"} | {name for name in present if name.startswith("x-amz-") or name in covered}
     if not must <= signed:
         raise AccessRefused(f"These headers must be signed too: {', '.join(sorted(must - signed))}.")
     if not signed <= present:

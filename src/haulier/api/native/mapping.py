@@ -1,7 +1,6 @@
 """Documents of the native API in, core values out, and jobs back into documents."""
 
 import hashlib
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -65,32 +64,33 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # -- a request becomes a job -----------------------------------------------------------------------------------------------------
 
 
-def create_job(sent: Any, key: str | None, caller: Caller, *, extensions: bool) -> CreateJob:
+def create_job(sent: Any, key: str | None, caller: Caller, *, otherwise: str, extensions: bool) -> CreateJob:
     """The job that a JSON value asks for, in the words of the dialect that its member `dialect` names. `key` is the
-    Idempotency-Key. Raises InvalidField, MalformedDocument, NotImplementedHere, InvalidRequest."""
+    Idempotency-Key, `otherwise` the token of a request that names none. Raises InvalidField, MalformedDocument,
+    NotImplementedHere, InvalidRequest."""
     if not isinstance(sent, dict):
         raise MalformedDocument("", "the body must be an object")
     match sent.get("dialect", "native"):
         case "native":
-            return _native(sent, key or secrets.token_hex(16), caller)
+            return _native(sent, key or otherwise, caller)
         case "s3control":
-            request = _with_token(sent, key)
+            request = _with_token(sent, key, otherwise)
             _check_account(request.pop("AccountId", None), caller.account)
             parsed, echo = twin.checked(Model.s3control(extensions=extensions), "CreateJob", request)
             return s3control.create_job(parsed, dict(echo), caller, extensions=extensions)
         case "cos":
-            parsed, echo = twin.checked(Model.cos(), "CreateJob", _with_token(sent, key))
+            parsed, echo = twin.checked(Model.cos(), "CreateJob", _with_token(sent, key, otherwise))
             return cos.create_job(parsed, cos.kept(parsed, echo), caller)
         case other:
             raise InvalidField("dialect", f"{str(other)[:80]!r} is not native, s3control or cos")
 
 
-def _with_token(sent: Mapping[str, Any], key: str | None) -> dict[str, Any]:
+def _with_token(sent: Mapping[str, Any], key: str | None, otherwise: str) -> dict[str, Any]:
     """The request of a cloud's dialect without our member; the header and ClientRequestToken are two names of one thing."""
     request = {name: value for name, value in sent.items() if name != "dialect"}
     if key is not None and request.get("ClientRequestToken", key) != key:
         raise InvalidRequest("Idempotency-Key and ClientRequestToken differ; one of them is enough.")
-    request.setdefault("ClientRequestToken", key or secrets.token_hex(16))
+    request.setdefault("ClientRequestToken", key or otherwise)
     return request
 
 
@@ -125,11 +125,11 @@ def _native(sent: Mapping[str, Any], token: str, caller: Caller) -> CreateJob:
     )
 
 
-def retry_job(sent: RetryDocument, job_id: str, key: str | None) -> RetryJob:
-    """The retry of a job that is asked for; `key` is the Idempotency-Key."""
+def retry_job(sent: RetryDocument, job_id: str, token: str) -> RetryJob:
+    """The retry of a job that is asked for; `token` tells a repeated request from a new one."""
     asked = msgspec.json.encode((job_id, sent), order="deterministic")
     return RetryJob(
-        token=key or secrets.token_hex(16),
+        token=token,
         digest=hashlib.sha256(asked).hexdigest(),
         codes=sent.codes,
         kinds=sent.kinds,

@@ -3,6 +3,7 @@
 A call that waits answers with `Waiting` or `Stream` instead of its document: the rest happens on the event loop (`streams`).
 """
 
+import hashlib
 import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from haulier.api.auth import Authenticator, RawRequest
+from haulier.api.auth.sigv4 import ALGORITHM
 from haulier.api.native import documents as d
 from haulier.api.native import jsonbody, mapping, queries
 from haulier.api.native.apis import APIS, ROOT, Api
@@ -155,13 +157,14 @@ class NativeWire(Wire):
 
     def _create(self, given: Given) -> Reply:
         key = queries.idempotency_key(given.header("Idempotency-Key"))
-        wanted = mapping.create_job(given.body, key, given.caller, extensions=self.service.extensions)
+        own = _token_without_key(given)
+        wanted = mapping.create_job(given.body, key, given.caller, otherwise=own, extensions=self.service.extensions)
         job = self.service.create(given.caller, wanted)
         return _new_job_reply(job, noted_job(job))
 
     def _retry(self, given: Given) -> Reply:
-        key = queries.idempotency_key(given.header("Idempotency-Key"))
-        job = self.service.retry(given.caller, given.job_id, mapping.retry_job(given.body, given.job_id, key))
+        token = queries.idempotency_key(given.header("Idempotency-Key")) or _token_without_key(given)
+        job = self.service.retry(given.caller, given.job_id, mapping.retry_job(given.body, given.job_id, token))
         return _new_job_reply(job, {**noted_job(job), "retry_of": given.job_id})
 
     def _list(self, given: Given) -> Reply:
@@ -312,6 +315,13 @@ def _unless_known(reply: Reply, known: frozenset[str] | None) -> Reply:
     """The reply, or 304 where its ETag is one of those of If-None-Match."""
     etag = dict(reply.headers)["etag"].strip('"')
     return Reply(304, headers=reply.headers) if known is not None and known & {"*", etag} else reply
+
+
+def _token_without_key(given: Given) -> str:
+    """For a signed request without a key, one that its copies share, so that whoever replays it makes no second job. A new one
+    for a bearer token, which is the same in every request."""
+    value = given.header("Authorization") or b""
+    return hashlib.sha256(value).hexdigest() if value.startswith(ALGORITHM) else secrets.token_hex(16)
 
 
 def _ended(job: Job) -> bool:
