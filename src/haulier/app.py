@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -194,6 +195,9 @@ class _Parts:
             except HaulierError as error:
                 _log.error("settings were not reloaded; the old ones stay in force", error=str(error))
                 return
+            except Exception:  # noqa: BLE001 - a thread of its own: nobody else would be told
+                _log.exception("settings were not reloaded in full; restart the server")
+                return
         _log.info("settings reloaded: users, policies, roles, stores and limits")
         if waiting := _changed(self._started_with, settings):
             _log.warning("these settings have changed, but hold only after a restart", keys=waiting)
@@ -225,6 +229,7 @@ class _Parts:
 def serve(settings: Settings) -> int:
     """Run the server until SIGTERM or SIGINT; the process's exit status. Raises DataDirectoryBusy and SettingsError."""
     logs.configure()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # of the runners too: a dump would hold every secret
     clock = SystemClock()
     with datadir.locked(settings.server.data_dir), contextlib.ExitStack() as stack:
         sockets = listen(settings.server.host, settings.server.port)

@@ -3,7 +3,7 @@ import threading
 import anyio
 import pytest
 
-from haulier.api.admission import Admission
+from haulier.api.admission import Admission, BodyRoom
 from haulier.core.errors import Overloaded
 
 
@@ -48,3 +48,14 @@ def test_what_the_work_raises_is_raised() -> None:
 
     with pytest.raises(KeyError):
         anyio.run(run)
+
+
+def test_bodies_have_so_much_room_together_and_give_it_back() -> None:
+    room = BodyRoom(10)
+    with room.hold() as one, room.hold() as other:
+        one(6)
+        other(4)
+        with pytest.raises(Overloaded):
+            one(1)
+    with room.hold() as again:
+        again(10)

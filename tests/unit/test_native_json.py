@@ -139,12 +139,13 @@ def test_a_query_that_is_unclear_is_refused(pairs: list[tuple[str, str]], path: 
 
 
 def test_etags_are_read_as_lists_and_nothing_else() -> None:
-    assert queries.etags(None, "If-Match") is None
-    assert queries.etags(b"*", "If-Match") == {"*"}
-    assert queries.etags(b'"a", W/"b" ,""', "If-Match") == {"a", "b", ""}
+    assert queries.etags(None, "If-Match", weak=False) is None
+    assert queries.etags(b"*", "If-Match", weak=True) == {"*"}
+    assert queries.etags(b'"a", W/"b" ,""', "If-None-Match", weak=True) == {"a", "b", ""}
+    assert queries.etags(b'"a", W/"b" ,""', "If-Match", weak=False) == {"a", ""}, "RFC 9110, 13.1.1: by strong comparison"
     for bad in (b"a", b'"a', b'"a" "b"', b"", b'"a",'):
         with pytest.raises(InvalidField):
-            queries.etags(bad, "If-Match")
+            queries.etags(bad, "If-Match", weak=True)
 
 
 def test_an_idempotency_key_may_stand_in_quotes() -> None:

@@ -1,5 +1,6 @@
 """The settings: what is accepted, what is refused and with which path, and where a value comes from."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -557,3 +558,9 @@ def test_an_account_has_limits_and_a_weight_of_its_own(settings_of):
     assert (settings.limits.requests_per_second_per_account, settings.limits.spool_bytes_per_account) == (50.5, 10)
     [account] = settings_of(GOOD).account_list()
     assert (account.weight, account.quotas) == (1.0, Quotas())
+
+
+def test_a_policy_document_that_is_no_file_keeps_nobody_waiting(settings_of, tmp_path):
+    os.mkfifo(tmp_path / "team.json")
+    with pytest.raises(SettingsError, match="it is not a file"):
+        settings_of(with_policy("team.json"))

@@ -187,3 +187,9 @@ def test_rows_46_and_47_no_secret_gets_out_and_no_line_is_forged(server: Haulier
         assert json.loads(line)["event"] != "forged"
     assert b"\x1b" not in log
     assert not list(Path.cwd().glob("core*"))
+
+
+def test_row_46_no_core_is_left_of_the_server_and_its_runners(server: HaulierServer) -> None:
+    for pid in (server.pid, *server.runner_pids()):
+        [line] = [each for each in Path(f"/proc/{pid}/limits").read_text().splitlines() if each.startswith("Max core file size")]
+        assert line.split()[4:6] == ["0", "0"]

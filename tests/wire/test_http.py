@@ -460,3 +460,15 @@ def test_a_server_that_stops_does_not_wait_for_a_body_that_never_comes() -> None
         server.stop()
         assert server.gone.is_set()
         assert time.monotonic() - begun < 5
+
+
+def test_http_1_0_has_no_transfer_encoding(server: Server) -> None:
+    server.seen.clear()
+    answer = server.exchange(b"POST /jobs HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("path", ["/api/v1/v20180820/jobs", "/%61pi/v1/v20180820/jobs", "/api/v20180820"])
+def test_the_native_api_is_served_to_nobody_who_takes_it_for_a_proxy(server: Server, path: str) -> None:
+    assert server.ask(f"http://{server.host}{path}")[0] == 403

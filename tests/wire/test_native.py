@@ -11,7 +11,7 @@ import pytest
 from haulier.core.job import Failure
 from haulier.core.lifecycle import JobEvent as E
 from wire import serving
-from wire.native import A_JOB, Answered
+from wire.native import A_JOB, Answered, NativeClient
 from wire.serving import AWS_ACCOUNT_ID, COS_APPID, COS_UIN, WAYS, Serving
 
 ROLE_ARN = f"arn:aws:iam::{AWS_ACCOUNT_ID}:role/batch"
@@ -516,3 +516,14 @@ def test_jobs_of_each_dialect_are_seen_on_all_wires(served: Serving) -> None:
     assert shown.text("Job/RoleArn") == f"qcs::cam::uin/{COS_UIN}:roleName/batch"
     wire_id = served.s3().create_job(**serving.A_JOB, ClientRequestToken=str(uuid.uuid4()))["JobId"]
     assert served.native().get(f"jobs/{wire_id}").json["dialect"] == "s3control"
+
+
+def test_whether_a_key_is_unknown_or_its_secret_wrong_is_not_told(served: Serving) -> None:
+    right = served.native().credentials
+    answers = []
+    for key, secret in ((right.access_key, "wrong"), ("AKIDNOBODY", right.secret_key)):
+        document = NativeClient(served.port, key, secret).get("jobs").json
+        document.pop("request_id")
+        answers.append(document)
+    assert answers[0] == answers[1]
+    assert answers[0]["code"] == "NotAuthenticated"

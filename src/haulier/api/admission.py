@@ -4,9 +4,10 @@ A server that queues without limit answers everybody late; one that refuses earl
 later: every SDK does so after 503 SlowDown.
 """
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, ParamSpec, TypeVar
 
 import anyio
@@ -24,6 +25,8 @@ WAITING_MAX: Final = 400
 """At 1,000 answers a second the last of them waits 0.4 s."""
 
 
+BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of the bodies that are held at a time, whoever sends them: they are held before their signature can be checked."""
 TOLD_SECONDS: Final = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -58,3 +61,27 @@ class Admission:
             return await run_sync(lambda: work(*args, **kwargs), limiter=self._limiter)
         finally:
             self._under_way -= 1
+
+
+class BodyRoom:
+    """How much of bodies may be held at a time. For one event loop."""
+
+    def __init__(self, most: int = BODY_BYTES_MAX) -> None:
+        self._left = most
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[Callable[[int], None]]:
+        """Takes room by the function that it gives, until the block ends. The function raises Overloaded when there is none."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if size > self._left:
+                raise Overloaded("More requests are being received than there is room for. Please reduce your request rate.")
+            self._left -= size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self._left += taken

@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, ClassVar, Final
+from urllib.parse import unquote_to_bytes
 
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -192,6 +193,8 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         encodings = found.get(b"transfer-encoding", [])
         if encodings and b"content-length" in found:
             self._refuse(400, "The request has both Content-Length and Transfer-Encoding.")
+        if encodings and self.parser.get_http_version() != "1.1":
+            self._refuse(400, "HTTP/1.0 knows no Transfer-Encoding.")
         if encodings and [encoding.strip(b" \t").lower() for encoding in encodings] != [b"chunked"]:
             self._refuse(501, "The only Transfer-Encoding that is understood is chunked.")
         return hosts[0].strip(b" \t")
@@ -209,7 +212,7 @@ class HaulierHttpProtocol(HttpToolsProtocol):
             self._refuse(403 if b"://" in self.url else 400, "The request's target must be a path.")
             return
         path = found[2] if found[2].startswith(b"/") else b"/" + found[2]
-        if not _PROXIED.fullmatch(path):
+        if not _PROXIED.fullmatch(path) or unquote_to_bytes(path).startswith(b"/api/"):
             self._refuse(403, "This server is no proxy.")
         if found[1].lower() != host.lower():
             self._refuse(400, "The request's target and its Host header name different hosts.")
@@ -263,9 +266,9 @@ def check_announced(scope: MutableMapping[str, Any], most: int) -> None:
         raise DocumentTooLarge(f"the body is larger than {most:,} bytes")
 
 
-async def read_body(receive: Receive, most: int = BODY_BYTES_MAX) -> bytes:
-    """The whole body. Raises DocumentTooLarge as soon as it is longer than `most` bytes, ClientDisconnect when the rest will not
-    come."""
+async def read_body(receive: Receive, most: int = BODY_BYTES_MAX, take: Callable[[int], None] = lambda _size: None) -> bytes:
+    """The whole body; `take` is told the size of each part before it is kept, and may raise. Raises DocumentTooLarge as soon as
+    it is longer than `most` bytes, ClientDisconnect when the rest will not come."""
     parts: list[bytes] = []
     size = 0
     more = True
@@ -277,6 +280,7 @@ async def read_body(receive: Receive, most: int = BODY_BYTES_MAX) -> bytes:
         size += len(part)
         if size > most:
             raise DocumentTooLarge(f"the body is larger than {most:,} bytes")
+        take(len(part))
         parts.append(part)
         more = message.get("more_body", False)
     return b"".join(parts)

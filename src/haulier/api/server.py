@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from haulier.api.admission import Admission
+from haulier.api.admission import Admission, BodyRoom
 from haulier.api.auth import Authenticator
 from haulier.api.cos.routes import CosWire
 from haulier.api.http import check_announced, raw_request, read_body
@@ -29,7 +29,7 @@ from haulier.api.s3control.routes import ROOT as S3_ROOT
 from haulier.api.s3control.routes import S3ControlWire
 from haulier.api.wire import Reply, Wire
 from haulier.api.xmltree import BODY_BYTES_MAX
-from haulier.core.errors import DocumentTooLarge, Overloaded
+from haulier.core.errors import AccessRefused, DocumentTooLarge, Overloaded
 from haulier.core.ports import Audit, Clock
 from haulier.service import Service
 
@@ -60,7 +60,9 @@ def create_app(
             return JSONResponse({"ready": True})
         return JSONResponse({"ready": False, "reason": state or "not ready"}, 503)
 
-    async def openapi(_request: Request) -> Response:
+    async def openapi(request: Request) -> Response:
+        if not native.serves(request.headers.get("host", "")):
+            return PlainTextResponse("The settings do not list this host in server.hosts.\n", 421)
         return Response(openapi_json(), media_type="application/json")
 
     native = NativeWire(service, authenticator, audit, hosts)
@@ -69,6 +71,10 @@ def create_app(
     routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/api/v1/openapi.json", openapi)]
     app = Starlette(routes=[*routes, Mount("/", app=wires)])
     return _Dated(app, service.clock)
+
+
+UNSIGNED_BODY_BYTES_MAX: Final = 16 * 1024
+"""Of a request without an Authorization header: read so that the refusal gets through, not to be understood."""
 
 
 class _Dated:
@@ -111,20 +117,30 @@ class _Wires:
         self._streams = streams
         self._body_bytes_max = body_bytes_max
         self._admission = admission
+        self._body_room = BodyRoom()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = self._wire(scope)
         if wire is None:
             await _NOT_FOUND(scope, receive, send)
             return
-        most = self._body_bytes_max()
+        with self._body_room.hold() as take:
+            await self._serve(wire, scope, receive, send, take)
+
+    async def _serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send, take: Callable[[int], None]) -> None:
+        signed = any(name == b"authorization" for name, _ in scope["headers"])
+        most = self._body_bytes_max() if signed else UNSIGNED_BODY_BYTES_MAX
         try:
             check_announced(scope, most)
-            body = await read_body(receive, most)
+            body = await read_body(receive, most, take)
         except ClientDisconnect:
             return
         except DocumentTooLarge as error:
-            await _answer(wire.refuse(raw_request(scope, b""), error), scope, receive, send, last=True)
+            refused = error if signed else AccessRefused("The request has a large body and no Authorization header.")
+            await _answer(wire.refuse(raw_request(scope, b""), refused), scope, receive, send, last=True)
+            return
+        except Overloaded as error:
+            await _answer(wire.turn_away(raw_request(scope, b""), error), scope, receive, send, last=True)
             return
         request = raw_request(scope, body)
         try:

@@ -1,5 +1,7 @@
 """The policy documents that users of the settings name by their path."""
 
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,11 +27,19 @@ def read_policies(accounts: Mapping[str, AccountSettings], folder: Path) -> Mapp
     return found
 
 
+def _bytes(file: Path) -> bytes:
+    """As much of it as a document may have, and one more byte. A pipe would keep a reload, and the end of the server, waiting."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a file")
+        return opened.read(BYTES_MAX + 1)
+
+
 def _read(name: str, folder: Path, path: str) -> Policy:
     file = folder / Path(name).expanduser()
     try:
-        with file.open("rb") as opened:
-            text = opened.read(BYTES_MAX + 1)
+        text = _bytes(file)
     except (OSError, ValueError) as error:
         raise SettingsError(path, f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
     try:

@@ -16,7 +16,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _SIGNATURE: Final = "x-amz-"
 """What a presigned request carries besides; the verifier has looked at it."""
 _TOKEN: Final = re.compile(rb"[!-~]{1,%d}" % TOKEN_CHARACTERS_MAX)
-_ETAG: Final = re.compile(r'(?:W/)?"([^"\\]*)"')
+_ETAG: Final = re.compile(r'(W/)?"([^"\\]*)"')
 
 
 def query(pairs: Sequence[tuple[str, str]], kind: type[D]) -> D:
@@ -63,8 +63,9 @@ def idempotency_key(value: bytes | None) -> str | None:
     return bare.decode("ascii")
 
 
-def etags(value: bytes | None, header: str) -> frozenset[str] | None:
-    """The tags of If-Match or If-None-Match, `*` as itself; None when the header is absent. Raises InvalidField."""
+def etags(value: bytes | None, header: str, *, weak: bool) -> frozenset[str] | None:
+    """The tags of If-Match or If-None-Match, `*` as itself; None when the header is absent. `weak`: weak ones match too, as for
+    If-None-Match (RFC 9110, 8.8.3.2); else they match nothing. Raises InvalidField."""
     if value is None:
         return None
     text = value.decode("latin-1").strip()
@@ -73,7 +74,7 @@ def etags(value: bytes | None, header: str) -> frozenset[str] | None:
     found = [_ETAG.fullmatch(part.strip()) for part in text.split(",")]
     if None in found:
         raise InvalidField(header, 'must be ETags in quotes ("…", separated by commas) or *')
-    return frozenset(part[1] for part in found if part is not None)
+    return frozenset(part[2] for part in found if part is not None and (weak or not part[1]))
 
 
 def event_number(value: bytes | None) -> int | None:

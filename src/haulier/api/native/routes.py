@@ -19,14 +19,14 @@ from haulier.api.native.apis import APIS, ROOT, Api
 from haulier.api.native.errors import ERRORS, RETRY_SECONDS, NotAuthenticated, VersionMismatch, WrongHost, problem
 from haulier.api.wire import Asked, ErrorTable, Headers, Reply, Route, Target, UnknownPath, Wire, WireError, noted_job
 from haulier.core.accounts import Caller
-from haulier.core.errors import AccessRefused, IllegalTransition, InvalidRequest
+from haulier.core.errors import AccessRefused, BadSignature, IllegalTransition, InvalidRequest, UnknownAccessKey
 from haulier.core.job import Job
 from haulier.core.lifecycle import TERMINAL, JobStatus
 from haulier.core.ports import Audit, Written
 from haulier.service import Service
 
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_PORT: Final = re.compile(rb":[0-9]+\Z")
+_PORT: Final = re.compile(r":[0-9]+\Z")
 
 
 class Waiting(Reply, frozen=True, kw_only=True):
@@ -118,15 +118,21 @@ class NativeWire(Wire):
 
     def authenticate(self, request: RawRequest) -> Caller:
         """By signature or token; under a listed name only, so that no page of another site can be given ours (DNS rebinding)."""
-        host = _PORT.sub(b"", request.needed(b"host")).decode("latin-1").lower()
-        if host not in self._hosts:
+        host = request.needed(b"host").decode("latin-1")
+        if not self.serves(host):
             raise WrongHost(f"The host {host!r} is not served here; the settings list it in server.hosts if it should be.")
         try:
             return self.authenticator.authenticate_native(request)
+        except (UnknownAccessKey, BadSignature) as error:  # which of the two it was is nobody's business
+            raise NotAuthenticated("The key is not known, or the signature does not match the request.") from error
         except AccessRefused as error:
             if type(error) is AccessRefused:  # the kin have codes of their own
                 raise NotAuthenticated(str(error)) from error
             raise
+
+    def serves(self, host: str) -> bool:
+        """Whether it answers under this Host."""
+        return _PORT.sub("", host).lower() in self._hosts
 
     def new_ids(self) -> tuple[str, str]:
         """x-request-id, and nothing."""
@@ -183,7 +189,7 @@ class NativeWire(Wire):
 
     def _get(self, given: Given) -> Reply:
         query: d.JobQuery = given.query
-        known = queries.etags(given.header("If-None-Match"), "If-None-Match")
+        known = queries.etags(given.header("If-None-Match"), "If-None-Match", weak=True)
         seen = known if query.version is None else frozenset({query.version})
 
         def look(last: bool) -> Reply | None:
@@ -277,7 +283,7 @@ class NativeWire(Wire):
 
     def _get_tags(self, given: Given) -> Reply:
         reply = _tags_reply(self.service.get_tags(given.caller, given.job_id))
-        return _unless_known(reply, queries.etags(given.header("If-None-Match"), "If-None-Match"))
+        return _unless_known(reply, queries.etags(given.header("If-None-Match"), "If-None-Match", weak=True))
 
     def _put_tags(self, given: Given) -> Reply:
         tags: Mapping[str, str] = given.body.tags
@@ -343,7 +349,7 @@ def _tags_version(job: Job) -> str:
 
 def _holds(given: Given, version: Callable[[Job], str]) -> Callable[[Job], None]:
     """Raises VersionMismatch for a job whose version is none of those that If-Match names."""
-    wanted = queries.etags(given.header("If-Match"), "If-Match")
+    wanted = queries.etags(given.header("If-Match"), "If-Match", weak=False)
 
     def check(job: Job) -> None:
         if wanted is not None and not wanted & {"*", version(job)}:
