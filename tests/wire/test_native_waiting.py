@@ -138,11 +138,15 @@ def test_a_key_that_is_disabled_ends_what_it_began_within_five_seconds(fresh: Se
     assert (answer.status, answer.json["code"]) == (401, "NotAuthenticated")
 
 
-def test_who_may_see_the_job_no_longer_is_shown_no_more_of_it(fresh: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_may_see_the_job_no_longer_is_shown_no_more_of_it(
+    fresh: Serving, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(streams, "KEY_SECONDS", 0.05)
     job_id = fresh.native().create()
     with stream(fresh.native("viewer"), job_id) as (_, told):
         assert [next(told).kind for _ in range(2)] == ["event", "progress"]
+        asked = pool.submit(fresh.native("viewer").get, f"jobs/{job_id}/events", query={"after": 1, "wait": 30})
+        until(lambda: waiting(fresh, job_id) == 2)
 
         def without_policy(user: User) -> User:
             return msgspec.structs.replace(user, policy="none") if user.name == "viewer" else user
@@ -151,6 +155,9 @@ def test_who_may_see_the_job_no_longer_is_shown_no_more_of_it(fresh: Serving, mo
             msgspec.structs.replace(account, users=tuple(map(without_policy, account.users))) for account in serving.accounts()
         )
         assert list(told) == []
+    until(lambda: not asked.running() or waiting(fresh, job_id) == 1)
+    fresh.move(job_id, E.PICKED_UP)
+    assert asked.result(10).status == 403
     assert fresh.native("viewer").get(f"jobs/{job_id}").status == 403
 
 

@@ -29,6 +29,9 @@ LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PORT: Final = re.compile(r":[0-9]+\Z")
 
 
+Look = Callable[[Caller, bool], Reply | None]
+
+
 class Waiting(Reply, frozen=True, kw_only=True):
     """No answer yet: look again when something was written about the job, until there is one."""
 
@@ -37,8 +40,8 @@ class Waiting(Reply, frozen=True, kw_only=True):
     seconds: int
     wakes: Callable[[Written], bool]
     """Whether it is worth looking again; on the event loop, so quick."""
-    look: Callable[[bool], Reply | None]
-    """The answer; None = go on waiting, but not when called with True, at the end of the time."""
+    look: Look
+    """The answer to the caller as it is by then; None = go on waiting, but not when called with True, at the end of the time."""
 
 
 class Stream(Reply, frozen=True, kw_only=True):
@@ -192,8 +195,8 @@ class NativeWire(Wire):
         known = queries.etags(given.header("If-None-Match"), "If-None-Match", weak=True)
         seen = known if query.version is None else frozenset({query.version})
 
-        def look(last: bool) -> Reply | None:
-            job = self.service.describe(given.caller, given.job_id)
+        def look(caller: Caller, last: bool) -> Reply | None:
+            job = self.service.describe(caller, given.job_id)
             document = mapping.job_document(job)
             changed = seen is not None and not seen & {"*", document.version}
             return _unless_known(_job_reply(job), known) if last or changed or _ended(job) else None
@@ -203,11 +206,9 @@ class NativeWire(Wire):
 
         return self._waiting(given, query.wait, wakes, look)
 
-    def _waiting(
-        self, given: Given, seconds: int, wakes: Callable[[Written], bool], look: Callable[[bool], Reply | None]
-    ) -> Reply:
+    def _waiting(self, given: Given, seconds: int, wakes: Callable[[Written], bool], look: Look) -> Reply:
         """The answer, if there is one at once."""
-        reply = look(not seconds)
+        reply = look(given.caller, not seconds)
         if reply is not None:
             return reply
         return Waiting(200, caller=given.caller, job_id=given.job_id, seconds=seconds, wakes=wakes, look=look)
@@ -215,9 +216,9 @@ class NativeWire(Wire):
     def _events(self, given: Given) -> Reply:
         query: d.EventQuery = given.query
 
-        def look(last: bool) -> Reply | None:
-            ended = _ended(self.service.describe(given.caller, given.job_id))  # before the events: none is missed then
-            events = self.service.events(given.caller, given.job_id, after=query.after, limit=query.limit)
+        def look(caller: Caller, last: bool) -> Reply | None:
+            ended = _ended(self.service.describe(caller, given.job_id))  # before the events: none is missed then
+            events = self.service.events(caller, given.job_id, after=query.after, limit=query.limit)
             if not (events or last or ended):
                 return None
             told = tuple(mapping.event_document(event) for event in events)

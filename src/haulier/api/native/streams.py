@@ -8,6 +8,7 @@ client that comes back with Last-Event-ID misses no entry and reads none twice.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -84,17 +85,18 @@ class Streams:
         until = monotonic() + waiting.seconds
         with self._watching.of(waiting.caller.account.name, waiting.job_id) as waiter:
             async with _leaving(receive, waiter):
+                caller = waiting.caller
                 looks = True  # something may have been written between the first look and now
                 while True:
                     last = monotonic() >= until or self._watching.closing
                     if looks or last:
-                        reply = await self._read(lambda last=last: waiting.look(last))  # type: ignore[misc]
+                        reply = await self._read(partial(waiting.look, caller, last))
                         if reply is not None:
                             return reply
                     written = await waiter.news(min(KEY_SECONDS, until - monotonic()))
                     if waiter.gone:
                         return None
-                    self._still(waiting.caller)
+                    caller = self._still(caller)
                     looks = written is not None and waiting.wakes(written)
 
     # -- streams
