@@ -7,7 +7,7 @@ import pytest
 from haulier.core.clock import SystemClock
 from haulier.core.errors import StoreError
 from haulier.core.ports import Copied, Operation
-from haulier.core.task import Outcome, Task
+from haulier.core.task import Disproof, Outcome, Task
 from haulier.engine.readback import FIRST_TASKS, ReadingBack
 from haulier.objectstore.memory import MemoryObjectStore
 from haulier.operations import Copy, Delete, PutTagging
@@ -75,16 +75,19 @@ TAGGED = Copy(target_bucket="dst", dialect="s3control", tags={"a": "b"})
 
 
 class Place:
-    def __init__(self, kind: type[MemoryObjectStore], operation: Operation, left: int = FIRST_TASKS) -> None:
+    def __init__(
+        self, kind: type[MemoryObjectStore], operation: Operation, left: int = FIRST_TASKS, *, versioned: bool = False
+    ) -> None:
         self.clock = VirtualClock()
-        self.store = kind(self.clock, ("src", "dst"))
+        self.store = kind(self.clock, ("src", "dst"), versioned=("src",) if versioned else ())
         self.effects = EffectRunner(clock=self.clock)
         self.reader = ReadingBack(operation, {"src": "main"}, {"main": left}, self.clock)
-        self.effects.run(self.store.put_object("src", b"k", b"body"))
+        for key in (b"j", b"k"):
+            self.effects.run(self.store.put_object("src", key, b"body"))
         self.clock.advance(3600)
 
-    def run(self) -> Outcome:
-        return self.effects.run(self.reader.apply(Task(0, "src", b"k"), self.store))
+    def run(self, key: bytes = b"k", version: bytes | None = None) -> Outcome:
+        return self.effects.run(self.reader.apply(Task(0, "src", key, version), self.store))
 
 
 @pytest.mark.parametrize("operation", [TAGS, PutTagging(tags={"a": "b"}, mode="add"), COPY, RENEWED, TAGGED, Delete()])
@@ -114,6 +117,11 @@ def test_a_lie_is_the_tasks_failure_and_names_store_and_sight(
     kind: type[MemoryObjectStore], operation: Operation, code: str, seen: str
 ) -> None:
     place = Place(kind, operation)
+    if kind is not Overwrites:
+        first = place.run(b"j")
+        assert first.code == "OutcomeUnknown"
+        assert seen in (first.message or "")
+        assert place.reader.lie is None, "one row alone may be another client's doing"
     outcome = place.run()
     assert outcome.code == code
     assert place.reader.lie is not None
@@ -121,6 +129,34 @@ def test_a_lie_is_the_tasks_failure_and_names_store_and_sight(
     assert seen in place.reader.lie[1]
     assert "src/k" in place.reader.lie[1]
     assert place.clock.seconds > 3600.9, "it was looked at twice"
+
+
+def test_a_version_that_stays_convicts_alone() -> None:
+    place = Place(Forgets, Delete(), versioned=True)
+    version = place.effects.run(place.store.head_object("src", b"k")).version
+    assert version is not None
+    assert place.run(version=version.encode()).code == "StoreCannotDelete"
+
+
+@pytest.mark.parametrize("undo", ["tags", "copy"])
+def test_what_others_undo_now_and_then_fails_the_row_and_not_the_job(undo: str) -> None:
+    place = Place(MemoryObjectStore, TAGS if undo == "tags" else COPY)
+    store = place.store
+    verb = "put_tags" if undo == "tags" else "copy_object"
+    done = getattr(store, verb)
+
+    async def overtaken(*arguments: Any) -> Any:
+        result = await done(*arguments)
+        if arguments[1] == b"j":
+            await (
+                MemoryObjectStore.put_tags(store, "src", b"j", None, {}) if undo == "tags" else store.delete_object("dst", b"j")
+            )
+        return result
+
+    setattr(store, verb, overtaken)
+    assert place.run(b"j").code == "OutcomeUnknown"
+    assert all(place.run(b"k").succeeded for _ in range(FIRST_TASKS))
+    assert place.reader.lie is None
 
 
 def test_what_others_write_meanwhile_is_no_lie() -> None:
@@ -183,7 +219,7 @@ class Shown(One):
     name = "shown"
     target = buckets = None
 
-    async def disproof(self, task: Task, store: Any, begun_ms: int) -> str | None:
+    async def disproof(self, task: Task, store: Any, begun_ms: int) -> Disproof | None:
         return None
 
 

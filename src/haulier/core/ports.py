@@ -17,7 +17,7 @@ from haulier.core.failures import FailureClass
 from haulier.core.history import Happening, RecordedEvent
 from haulier.core.job import Failure, Job, Placement
 from haulier.core.lifecycle import JobEvent
-from haulier.core.task import Outcome, Task
+from haulier.core.task import Disproof, Outcome, Task
 
 T = TypeVar("T")
 
@@ -497,10 +497,9 @@ class Operation(Protocol):
         """Do it to several fresh objects at once; outcomes in the order of the tasks."""
         ...
 
-    def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> Effect[str | None]:
-        """What the store shows that cannot be after the success it has just answered for the task, which began at `begun_ms` by
-        our clock; None = nothing. What others may have written meanwhile proves nothing. Raises StoreError where it cannot be
-        read."""
+    def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> Effect[Disproof | None]:
+        """What the store shows that should not be after the success it has just answered for the task, which began at `begun_ms`
+        by our clock; None = nothing, or what others have clearly written meanwhile. Raises StoreError where it cannot be read."""
         ...
 
     def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:

@@ -25,6 +25,14 @@ class Task(msgspec.Struct, frozen=True):
         return self.first_attempt_ms is not None
 
 
+class Disproof(NamedTuple):
+    """What a store shows of a task that it has just answered with success, and that does not go with it."""
+
+    seen: str
+    certain: bool = False
+    """Whether nobody but the store itself can have brought it about; else another client may have, between answer and look."""
+
+
 class Outcome(NamedTuple):
     """The final result of a task; never changes once recorded.
 

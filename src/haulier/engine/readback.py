@@ -10,12 +10,15 @@ from typing import Final
 from haulier.core.effects import Effect, Sleep
 from haulier.core.errors import StoreError
 from haulier.core.ports import Clock, ObjectStore, Operation
-from haulier.core.task import Outcome, Task
+from haulier.core.task import Disproof, Outcome, Task
 
 FIRST_TASKS: Final = 20
 """Successes that are read back, per job and store; and how many tasks of a chunk run at a time until so many have ended."""
 AGAIN_SECONDS: Final = 1.0
 """What contradicts a success is believed when it is still so after this time: some stores show a change a moment late."""
+WITNESSES: Final = 2
+"""So many rows must contradict their successes before the store is convicted, unless one does that nobody else can have changed:
+other clients write too, and one of them may have been there between the answer and the look."""
 
 
 def cannot_code(operation: str) -> str:
@@ -34,8 +37,10 @@ class ReadingBack:
         self._clock = clock
         self._ended = 0
         self._read: dict[str, int] = {}
+        self._suspect: dict[str, int] = {}
+        """By store: rows that contradicted their success."""
         self.lie: tuple[str, str] | None = None
-        """The store that lied, and what was seen."""
+        """The store that lied, and what was seen. Not every row that contradicts its success makes it (`WITNESSES`)."""
         self.name = operation.name
         self.batch_rows = operation.batch_rows
         self.target = operation.target
@@ -64,7 +69,7 @@ class ReadingBack:
             return self._operation.apply_batch(tasks, store)
         return self._apply_batch(tasks, store)
 
-    def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> Effect[str | None]:
+    def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> Effect[Disproof | None]:
         """Of the operation."""
         return self._operation.disproof(task, store, begun_ms)
 
@@ -84,20 +89,25 @@ class ReadingBack:
             self._ended += len(tasks)
 
     async def _checked(self, task: Task, outcome: Outcome, store: ObjectStore, begun_ms: int) -> Outcome:
-        """The outcome, or the store's lie. What may not be read says nothing, and is not tried again."""
+        """The outcome, or what speaks against it. What may not be read says nothing, and is not tried again."""
         name = self._stores[task.bucket]
         if not outcome.succeeded or not self._left.get(name):
             return outcome
         self._left[name] -= 1
         self._read[name] = self._read.get(name, 0) + 1
         try:
-            seen = await self._operation.disproof(task, store, begun_ms)
-            if seen is not None and self.lie is None:
+            found = await self._operation.disproof(task, store, begun_ms)
+            if found is not None and self.lie is None:
                 await Sleep(AGAIN_SECONDS)
-                seen = await self._operation.disproof(task, store, begun_ms)
+                found = await self._operation.disproof(task, store, begun_ms)
         except StoreError:
             return outcome
-        if seen is None:
-            return outcome
-        self.lie = name, f"{seen} ({task.bucket}/{task.key.decode(errors='replace')})"
-        return Outcome(outcome.status, cannot_code(self._operation.name), seen)
+        return outcome if found is None else self._contradicted(name, task, outcome, found)
+
+    def _contradicted(self, store: str, task: Task, outcome: Outcome, found: Disproof) -> Outcome:
+        """The task's failure: the store's lie, or what one row alone does not prove."""
+        self._suspect[store] = self._suspect.get(store, 0) + 1
+        if not found.certain and self._suspect[store] < WITNESSES:
+            return Outcome(outcome.status, "OutcomeUnknown", f"{found.seen}; another client may have changed it meanwhile")
+        self.lie = store, f"{found.seen} ({task.bucket}/{task.key.decode(errors='replace')})"
+        return Outcome(outcome.status, cannot_code(self._operation.name), found.seen)

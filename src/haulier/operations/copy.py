@@ -10,7 +10,7 @@ from haulier.core import acl
 from haulier.core.errors import StoreError
 from haulier.core.job import Dialect
 from haulier.core.ports import Copied, ObjectHead, ObjectStore
-from haulier.core.task import Outcome, Task
+from haulier.core.task import Disproof, Outcome, Task
 from haulier.operations.access import grant
 from haulier.operations.metadata import NewMetadata, Unmergeable, http_date
 from haulier.operations.replay import (
@@ -328,20 +328,20 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         present = await store.get_tags(self.target_bucket, task.key)
         return dict(present) == (self.tags if self.tags_mode == "replace" else {**present, **self.tags})
 
-    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:  # noqa: ARG002 - the port's signature
+    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> Disproof | None:  # noqa: ARG002 - the port's signature
         """There is no copy, or it lacks what the request set. What has other content than the source is somebody else's."""
         key = self.target_key(task.key)
         target = await look(store, self.target_bucket, key)
         if target is None:
-            return "CopyObject answered success and there was no copy"
+            return Disproof("CopyObject answered success and there was no copy")
         if task.size is not None and target.size != task.size:
-            return f"CopyObject answered success and the copy had {target.size} bytes, not {task.size}"
+            return Disproof(f"CopyObject answered success and the copy had {target.size} bytes, not {task.size}")
         lacks = await self._lacks(key, target, store)
         if lacks is not None:
             source = await look(store, task.bucket, task.key, task.version)
             if source is None or same_content(target, source) is False:
                 return None
-        return lacks
+        return None if lacks is None else Disproof(lacks)
 
     async def _lacks(self, key: bytes, target: ObjectHead, store: ObjectStore) -> str | None:
         metadata = None if isinstance(self.metadata, str) or self.metadata_mode == "add" else self.metadata

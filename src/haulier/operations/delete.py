@@ -8,7 +8,7 @@ import msgspec
 from haulier.core.effects import Gather
 from haulier.core.errors import BatchInDoubt, StoreError
 from haulier.core.ports import ObjectStore
-from haulier.core.task import Outcome, Task
+from haulier.core.task import Disproof, Outcome, Task
 from haulier.operations.replay import TRIES_MAX, changed_outcome, changed_since, look, pause, unknown_outcome
 
 SINGLE_WIDTH = 16
@@ -97,12 +97,13 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         except StoreError as error:
             return error.outcome()
 
-    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:
-        """The object is still there, and was not written since."""
+    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> Disproof | None:
+        """The object is still there, and was not written since. A version that is gone is gone: nobody brings it back."""
         head = await look(store, task.bucket, task.key, task.version)
         if head is None or (task.version is None and changed_since(head, begun_ms, store)):
             return None
-        return "the delete answered success and the object was still there"
+        certain = task.version not in _REWRITABLE
+        return Disproof("the delete answered success and the object was still there", certain)
 
     def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:  # noqa: ARG002 - the port's signature
         """The row's own object."""

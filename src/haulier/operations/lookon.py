@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, NoReturn, cast
 
 from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectStore, Operation
-from haulier.core.task import Outcome, Task
+from haulier.core.task import Disproof, Outcome, Task
 from haulier.operations.replay import look, unknown_outcome
 
 _LOOKS: Final = frozenset({"ahead_ms", "width", "head_object", "get_object", "get_tags", "get_acl", "keeps_versions"})
@@ -57,7 +57,7 @@ class LookingOn:
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
 
-    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:
+    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> Disproof | None:
         """Of the operation."""
         return await self._operation.disproof(task, store, begun_ms)
 

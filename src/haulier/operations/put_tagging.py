@@ -7,7 +7,7 @@ import msgspec
 
 from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectStore
-from haulier.core.task import Outcome, Task
+from haulier.core.task import Disproof, Outcome, Task
 from haulier.operations.replay import changed_since, look, unknown_outcome
 
 TAGS_MAX = 10
@@ -68,20 +68,21 @@ class PutTagging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Not used: `batch_rows` is 1."""
         return [await self.apply(task, store) for task in tasks]
 
-    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> str | None:
+    async def disproof(self, task: Task, store: ObjectStore, begun_ms: int) -> Disproof | None:
         """The object is gone, or has become the request's own document, or has other tags though nobody has written it anew."""
         head = await look(store, task.bucket, task.key, task.version)
         if head is None:
-            return "PutObjectTagging answered success and the object was gone"
+            return Disproof("PutObjectTagging answered success and the object was gone")
         # What is empty now may be what the store made of the request, so only content speaks for another writer.
         rewritten = head.size > 0 and changed_since(head, begun_ms, store)
         if rewritten:
             part = await store.get_object(task.bucket, task.key, task.version, length=DOCUMENT_BYTES)
             if b"<Tagging" in part.data:
-                return "PutObjectTagging answered success and the object's content was the list of tags"
+                seen = "PutObjectTagging answered success and the object's content was the list of tags"
+                return Disproof(seen, certain=True)
         present = await store.get_tags(task.bucket, task.key, task.version)
         kept = dict(present) == self.tags if self.mode == "replace" else self.tags.items() <= present.items()
-        return None if kept or rewritten else "PutObjectTagging answered success and the tags were not there"
+        return None if kept or rewritten else Disproof("PutObjectTagging answered success and the tags were not there")
 
     def target(self, bucket: str, key: bytes) -> tuple[str, bytes] | None:  # noqa: ARG002 - the port's signature
         """The row's own object."""
