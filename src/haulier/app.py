@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import signal
+import ssl
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -24,6 +25,7 @@ from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.listening import listen
 from haulier.api.native.watching import Watching
 from haulier.api.server import create_app
+from haulier.api.tls import SecuringServer, server_context
 from haulier.audit import AuditLog, Endings
 from haulier.core.accounts import Quotas
 from haulier.core.clock import SystemClock
@@ -59,11 +61,13 @@ DEFAULT_REGION: Final = "us-east-1"
 _log = structlog.get_logger(__name__)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server; a signal lets the runners drain while the last requests are answered, and sends home who waits."""
+class _Server(SecuringServer):
+    """A signal lets the runners drain while the last requests are answered, and sends home who waits."""
 
-    def __init__(self, config: uvicorn.Config, coordinator: Coordinator, watching: Watching) -> None:
-        super().__init__(config)
+    def __init__(
+        self, config: uvicorn.Config, context: ssl.SSLContext | None, coordinator: Coordinator, watching: Watching
+    ) -> None:
+        super().__init__(config, context)
         self._coordinator = coordinator
         self._watching = watching
 
@@ -149,7 +153,7 @@ class _Parts:
         )
         self._protocol = protocol()
         self._limit_connections(settings)
-        self.server = _Server(_http(settings, app, self._protocol), self.coordinator, watching)
+        self.server = _Server(_http(settings, app, self._protocol), _tls(settings), self.coordinator, watching)
 
     def _ready(self) -> bool | str:
         return self.coordinator.problem or self._audit.problem or True
@@ -303,6 +307,11 @@ def _job_limits(settings: Settings) -> JobLimits:
     return JobLimits(active_max=settings.limits.jobs_active, confirmation_days=settings.limits.confirmation_days)
 
 
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    certificate, key = settings.server.tls_certificate, settings.server.tls_key
+    return None if certificate is None or key is None else server_context(certificate, key)
+
+
 def _http(settings: Settings, app: ASGIApp, http: type[HaulierHttpProtocol]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -319,6 +328,4 @@ def _http(settings: Settings, app: ASGIApp, http: type[HaulierHttpProtocol]) -> 
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=REQUEST_DRAIN_SECONDS,
-        ssl_certfile=settings.server.tls_certificate,
-        ssl_keyfile=settings.server.tls_key,
     )

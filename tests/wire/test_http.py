@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import uvicorn
 from starlette.requests import ClientDisconnect
 
 from haulier.api.http import HaulierHttpProtocol, protocol, raw_request, read_body
+from haulier.api.tls import SecuringServer
 from haulier.core.errors import DocumentTooLarge
 
 
@@ -26,7 +28,9 @@ class Quick(HaulierHttpProtocol):
 class Server:
     """A uvicorn server in a thread, whose application tells what it was given."""
 
-    def __init__(self, protocol: type[HaulierHttpProtocol], loop: Literal["asyncio", "uvloop"]) -> None:
+    def __init__(
+        self, protocol: type[HaulierHttpProtocol], loop: Literal["asyncio", "uvloop"], context: ssl.SSLContext | None = None
+    ) -> None:
         self.seen: list[str] = []
         self.gone = threading.Event()
         self.proceed = threading.Event()
@@ -41,7 +45,7 @@ class Server:
             proxy_headers=False,
             loop=loop,
         )
-        self.server = uvicorn.Server(config)
+        self.server = SecuringServer(config, context)
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.host = f"127.0.0.1:{self.port}"

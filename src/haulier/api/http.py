@@ -58,6 +58,9 @@ class HaulierHttpProtocol(HttpToolsProtocol):
     connected: ClassVar[Counter[str]] = Counter()
     """Open connections by the peer's address."""
 
+    secured: Callable[[], None] | None = None
+    """Called when the connection has become this protocol's: whoever counted it until then does so no longer."""
+
     _refused: _Refused | None = None
     _head_received = 0
     """Bytes since the head began, which the parser may still be holding; exact but for heads behind others in one read."""
@@ -73,10 +76,12 @@ class HaulierHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As above it; the first head is due from here."""
+        if self.secured is not None:
+            self.secured()
         super().connection_made(transport)
         peer = "" if self.client is None else self.client[0]
         self.connected[peer] += 1
-        if len(self.connections) > self.connections_max or self.connected[peer] > self.connections_per_peer_max:
+        if self.full(peer):
             self._refused = _Refused(503, "More connections are open than this server allows.")
             self.send_400_response("")
             return
@@ -86,10 +91,18 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         """As above it."""
         self._expect(None)
         peer = "" if self.client is None else self.client[0]
+        self.uncount(peer)
+        super().connection_lost(exc)
+
+    def full(self, peer: str) -> bool:
+        """Whether, with this one, more connections are open than may be."""
+        return len(self.connections) > self.connections_max or self.connected[peer] > self.connections_per_peer_max
+
+    def uncount(self, peer: str) -> None:
+        """A connection of this address has ended."""
         self.connected[peer] -= 1
         if not self.connected[peer]:
             del self.connected[peer]
-        super().connection_lost(exc)
 
     def _expect(self, seconds: float | None, part: str = "") -> None:
         if self._deadline is not None:
