@@ -8,7 +8,7 @@ from haulier import operations
 from haulier.api.native import documents as d
 from haulier.api.native import streams, watching
 from haulier.api.native.errors import ERRORS
-from haulier.api.native.jsonbody import DEPTH_MAX
+from haulier.api.native.jsonbody import DEPTH_MAX, MARKS_MAX
 from haulier.api.native.openapi import openapi
 from haulier.api.xmltree import BODY_BYTES_MAX
 from haulier.core.history import FIRST_KEPT, NEWEST_KEPT, EventKind
@@ -51,7 +51,13 @@ def _errors() -> list[tuple[str, str]]:
 
 def _limits() -> list[tuple[str, str]]:
     return [
-        ("A body", f"{BODY_BYTES_MAX:,} bytes, values at most {DEPTH_MAX} deep (less by `limits.body_bytes`)"),
+        (
+            "A body",
+            (
+                f"{BODY_BYTES_MAX:,} bytes (less by `limits.body_bytes`), values at most {DEPTH_MAX} deep, "
+                f"{MARKS_MAX:,} strings, brackets and commas"
+            ),
+        ),
         ("A page of jobs, an answer of events", "1,000"),
         ("A job's record", f"its first {FIRST_KEPT} and its newest {NEWEST_KEPT} events"),
         ("A description, a reason", f"{d.TEXT_BYTES_MAX} bytes"),

@@ -249,7 +249,7 @@ class Service:
         *,
         statuses: frozenset[str] = frozenset(),
         operations: frozenset[str] = frozenset(),
-        tags: Sequence[tuple[str, str | None]] = (),
+        tags: Sequence[str] = (),
         text: str | None = None,
         limit: int | None = None,
         token: str | None = None,

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from haulier.api.restxml import Model, Sent, UnwritableText, document
-from haulier.api.xmltree import BODY_BYTES_MAX, ELEMENTS_MAX, read
+from haulier.api.xmltree import ATTRIBUTES_MAX, BODY_BYTES_MAX, ELEMENTS_MAX, read
 from haulier.core.errors import DocumentTooLarge, InvalidField, MalformedDocument
 
 S3 = Model.s3control()
@@ -320,10 +320,11 @@ def test_entity_bombs_cost_nothing() -> None:
         b"<a>" * 33 + b"</a>" * 33,
         b"<a>" * 200_000,
         b"<a>" + b"<b/>" * ELEMENTS_MAX + b"</a>",
+        b"<a " + b"".join(b"a%d = ''" % number for number in range(ATTRIBUTES_MAX + 1)) + b"/>",
         b"<a>" + b"x" * BODY_BYTES_MAX + b"</a>",
         bytes(50_000_000),
     ],
-    ids=["depth 33", "depth 200,000", "10,001 elements", "over 1 MiB", "50 MB"],
+    ids=["depth 33", "depth 200,000", "10,001 elements", "2,001 attributes", "over 1 MiB", "50 MB"],
 )
 def test_each_limit_is_kept(body: bytes) -> None:
     with pytest.raises(DocumentTooLarge):
@@ -333,6 +334,7 @@ def test_each_limit_is_kept(body: bytes) -> None:
 def test_documents_at_the_limits_are_read() -> None:
     assert read(b"<a>" * 32 + b"</a>" * 32).tag == "a"
     assert len(read(b"<a>" + b"<b/>" * (ELEMENTS_MAX - 1) + b"</a>").children) == ELEMENTS_MAX - 1
+    assert read(b"<a " + b" ".join(b"a%d=''" % number for number in range(ATTRIBUTES_MAX)) + b"/>").tag == "a"
     assert len(read(b"<a>" + b"x" * (BODY_BYTES_MAX - 7) + b"</a>").text) == BODY_BYTES_MAX - 7
 
 

@@ -53,8 +53,8 @@ def test_good_json_is_read(text: str) -> None:
     assert jsonbody.read(text.encode()) == json.loads(text)
 
 
-@pytest.mark.parametrize("text", ["[" * 33 + "]" * 33, "[" * 100_000, '{"a":' * 200_000])
-def test_what_lies_too_deep_is_refused_before_it_is_parsed(text: str) -> None:
+@pytest.mark.parametrize("text", ["[" * 33 + "]" * 33, "[" * 100_000, '{"a":' * 200_000, "[" + "1," * 40_000 + "1]"])
+def test_what_lies_too_deep_or_is_too_many_is_refused_before_it_is_parsed(text: str) -> None:
     with pytest.raises(DocumentTooLarge):
         jsonbody.read(text.encode())
 
@@ -97,7 +97,7 @@ MIB = 2**20
 )
 def test_reading_takes_time_in_proportion_to_the_body(body: bytes) -> None:
     begun = time.process_time()
-    with pytest.raises(MalformedDocument):
+    with pytest.raises((MalformedDocument, DocumentTooLarge)):
         jsonbody.read(body)
     assert time.process_time() - begun < 1
 

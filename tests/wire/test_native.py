@@ -151,6 +151,14 @@ def test_headers_that_change_what_a_request_does_must_be_signed(served: Serving,
     assert name.lower() in refused(answer, 401, "NotAuthenticated")
 
 
+def tagging(tags: dict[str, str]) -> dict[str, Any]:
+    return {"operation": {"name": "put_tagging", "parameters": {"tags": tags}}}
+
+
+def copying(**parameters: Any) -> dict[str, Any]:
+    return {"operation": {"name": "copy", "parameters": {"target_bucket": "copies", **parameters}}}
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "path"),
     [
@@ -193,6 +201,25 @@ def test_headers_that_change_what_a_request_does_must_be_signed(served: Serving,
             "InvalidField",
             "operation.parameters.tags",
         ),
+        (tagging({"k" * 129: ""}), "InvalidField", "operation.parameters.tags"),
+        (tagging({"": "v"}), "InvalidField", "operation.parameters.tags"),
+        (tagging({"a": "v" * 257}), "InvalidField", "operation.parameters.tags.a"),
+        (tagging({"a": "50%"}), "InvalidField", "operation.parameters.tags.a"),
+        (copying(canned_acl="public"), "InvalidField", "operation.parameters.canned_acl"),
+        (copying(storage_class="A B"), "InvalidField", "operation.parameters.storage_class"),
+        (copying(sse="KMS"), "InvalidField", "operation.parameters.sse"),
+        (copying(sse="AES256", sse_kms_key="k"), "InvalidField", "operation.parameters"),
+        (copying(checksum="CRC"), "InvalidField", "operation.parameters.checksum"),
+        (copying(redirect=""), "InvalidField", "operation.parameters.redirect"),
+        (copying(modified_since_ms=10**21), "InvalidField", "operation.parameters.modified_since_ms"),
+        (copying(metadata={"expires_ms": 10**18}), "InvalidField", "operation.parameters.metadata.expires_ms"),
+        (copying(folder=""), "InvalidField", "operation.parameters.folder"),
+        (copying(folder="\u6f22" * 342), "InvalidField", "operation.parameters.folder"),
+        (copying(replace_prefix=["", "\u6f22" * 342]), "InvalidField", "operation.parameters.replace_prefix"),
+        ({"manifest": {**A_JOB["manifest"], "key": "\u6f22" * 342}}, "InvalidField", "manifest.key"),
+        ({"report": {"bucket": "reports", "prefix": "\u6f22" * 171}}, "InvalidField", "report.prefix"),
+        ({"tags": {"k" * 129: ""}}, "InvalidField", "tags"),
+        ({"tags": {"a": "50%"}}, "InvalidField", "tags.a"),
     ],
 )
 def test_a_refusal_names_the_offending_member(served: Serving, changes: dict[str, Any], code: str, path: str) -> None:

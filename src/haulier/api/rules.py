@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from haulier.api.patterns import compiled
 from haulier.core.errors import InvalidField, NotImplementedHere
 from haulier.core.job import Dialect, Job
 from haulier.core.lifecycle import JobStatus
@@ -14,6 +15,11 @@ from haulier.core.lifecycle import JobStatus
 FAILURE_REASON_BYTES_MAX: Final = 256
 OBJECT_TAGS_MAX: Final = 10
 """Tags of an object, on S3 and COS alike."""
+TAG_KEY_MAX: Final = 128
+TAG_VALUE_MAX: Final = 256
+"""Characters of a tag's key and value, of objects and of jobs: S3's model."""
+TAG_FORM: Final = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*"
+"""What keys and values may hold: S3's model."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -56,6 +62,29 @@ def tag_map(tags: Sequence[Mapping[str, str]], path: str, most: int | None = Non
     if most is not None and len(found) > most:
         raise InvalidField(path, f"has {len(found)} tags; an object can have {most}")
     return found
+
+
+def tag_forms(tags: Mapping[str, str], path: str) -> None:
+    """Of tags by key: lengths in characters, and the characters that S3 and COS allow. Raises InvalidField."""
+    form = compiled(TAG_FORM)
+    for key, value in tags.items():
+        if not 1 <= len(key) <= TAG_KEY_MAX:
+            raise InvalidField(path, f"the key {key[:40]!r} has {len(key)} characters; 1 to {TAG_KEY_MAX} are allowed")
+        if len(value) > TAG_VALUE_MAX:
+            raise InvalidField(f"{path}.{key}", f"has {len(value)} characters; {TAG_VALUE_MAX} are allowed")
+        for what, text in (("the key", key), ("the value", value)):
+            if not form.fullmatch(text):
+                raise InvalidField(
+                    f"{path}.{key}", f"{what} {text[:80]!r} may hold letters, digits, spaces and + - = . _ : / @ only"
+                )
+
+
+def text_bytes(text: str, path: str, most: int) -> str:
+    """The text. Raises InvalidField where it has too many bytes in UTF-8."""
+    size = len(text.encode("utf-8"))
+    if size > most:
+        raise InvalidField(path, f"has {size} bytes; {most} are allowed")
+    return text
 
 
 def metadata_names(user: Mapping[str, str], path: str) -> None:

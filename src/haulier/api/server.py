@@ -63,7 +63,7 @@ def create_app(
     async def openapi(request: Request) -> Response:
         if not native.serves(request.headers.get("host", "")):
             return PlainTextResponse("The settings do not list this host in server.hosts.\n", 421)
-        return Response(openapi_json(), media_type="application/json")
+        return Response(openapi_json(extensions=service.extensions), media_type="application/json")
 
     native = NativeWire(service, authenticator, audit, hosts)
     streams = Streams(native, watching or Watching(service))

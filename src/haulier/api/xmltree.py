@@ -7,6 +7,7 @@ begins, so no entity can be declared, let alone expanded or fetched. Limits: rel
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 from xml.parsers import expat
 
@@ -15,6 +16,10 @@ from haulier.core.errors import DocumentTooLarge, MalformedDocument
 BODY_BYTES_MAX: Final = 1 << 20
 DEPTH_MAX: Final = 32
 ELEMENTS_MAX: Final = 10_000
+ATTRIBUTES_MAX: Final = 2_000
+"""Nothing here means anything but a namespace, but each costs time before it can be counted by the parser."""
+_ATTRIBUTE: Final = re.compile(rb"=[ \t\r\n]*+[\"']")
+"""What every attribute holds, and text hardly ever."""
 
 EchoNode = list[Any]
 """An element as it was sent, as plain JSON: `[tag, text or None, [children]]`. Without attributes and namespaces."""
@@ -104,6 +109,8 @@ def read(body: bytes) -> Element:
         raise MalformedDocument("", f"the body is not UTF-8 (byte {problem.start})") from None
     if b"\0" in body:  # expat would guess UTF-16 from it, whatever it is told
         raise MalformedDocument("", f"the body is not UTF-8 text: it holds a NUL (byte {body.index(0)})")
+    if sum(1 for _ in islice(_ATTRIBUTE.finditer(body), ATTRIBUTES_MAX + 1)) > ATTRIBUTES_MAX:
+        raise DocumentTooLarge(f"the body holds more than {ATTRIBUTES_MAX:,} attributes")
     builder = _Builder()
     parser = expat.ParserCreate("UTF-8", " ")
     parser.buffer_text = True

@@ -141,8 +141,8 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Empty = all."""
     operations: frozenset[str] = frozenset()
     """Names of operations; empty = all."""
-    tags: tuple[tuple[str, str | None], ...] = ()
-    """Tags that the job must have, all of them; None = whatever its value."""
+    tags: tuple[str, ...] = ()
+    """Tags that the job must have, all of them, each as `KEY` or `KEY=VALUE`. A key may hold `=` as well."""
     text: str | None = None
     """Must stand in the id or the description; A to Z in either case are the same."""
     newest_first: bool

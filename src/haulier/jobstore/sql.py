@@ -294,11 +294,8 @@ def _sought(query: ListQuery) -> Iterator[ColumnElement[bool]]:
     """What beside the status a listed job must be."""
     if query.operations:
         yield job.c.operation.in_(sorted(query.operations))
-    for key, value in query.tags:
-        same = [job_tag.c.job == job.c.id, job_tag.c.key == key]
-        if value is not None:
-            same.append(job_tag.c.value == value)
-        yield exists().where(*same)
+    for tag in query.tags:
+        yield exists().where(job_tag.c.job == job.c.id, or_(job_tag.c.key == tag, job_tag.c.key + "=" + job_tag.c.value == tag))
     if query.text is not None:
         yield or_(*(column.icontains(query.text, autoescape=True) for column in (job.c.id, job.c.description)))
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
+from msgspec import Meta
 
 from haulier.core import acl
 from haulier.core.errors import StoreError
@@ -12,7 +13,7 @@ from haulier.core.job import Dialect
 from haulier.core.ports import Copied, ObjectHead, ObjectStore
 from haulier.core.task import Disproof, Outcome, Task
 from haulier.operations.access import grant
-from haulier.operations.metadata import NewMetadata, Unmergeable, http_date
+from haulier.operations.metadata import Moment, NewMetadata, Unmergeable, http_date
 from haulier.operations.replay import (
     TRIES_MAX,
     changed_outcome,
@@ -27,6 +28,18 @@ from haulier.operations.traces import comparable, same_content, shows, shows_all
 
 __all__ = ["Copy", "NewMetadata"]
 
+CannedAcl = Literal[
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+]
+Checksum = Literal["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"]
+"""What S3 knows; which of them a store knows is the store's to say."""
+KeyPart = Annotated[str, Meta(max_length=1024)]
 COPIED = Outcome(200, None, "Successful")
 _TOO_LARGE = "larger than the maximum"
 """How S3 words its InvalidRequest for a source above 5 GiB."""
@@ -49,28 +62,29 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     target_bucket: str
     dialect: Dialect
-    replace_prefix: tuple[str, str] | None = None
+    replace_prefix: tuple[KeyPart, KeyPart] | None = None
     """COS PrefixReplace: the key must begin with the first (maybe empty), which gives way to the second."""
-    folder: str | None = None
+    folder: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
     """S3 TargetKeyPrefix: the folder the objects are copied into; exactly one slash stands between it and the key."""
     metadata: Literal["copy"] | NewMetadata = "copy"
     metadata_mode: Literal["replace", "add"] = "replace"
     tags: Literal["copy"] | dict[str, str] = "copy"
     tags_mode: Literal["replace", "add"] = "replace"
-    canned_acl: str | None = None
+    canned_acl: CannedAcl | None = None
     inherit_acl: bool = False
     """The copy gets the source's access control list; else it gets the store's usual one."""
     grants: tuple[acl.Grant, ...] = ()
     """Added to that list, or, without `inherit_acl`, set beside the owner's full control."""
-    storage_class: str | None = None
-    sse: str | None = None
-    """As in the header: `AES256`, `aws:kms`."""
-    sse_kms_key: str | None = None
+    storage_class: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")] | None = None
+    """By the store's own name for it: on Ceph the operator makes them."""
+    sse: Literal["AES256", "aws:kms"] | None = None
+    """As in the header."""
+    sse_kms_key: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
     bucket_key: bool | None = None
-    checksum: str | None = None
-    redirect: str | None = None
-    modified_since_ms: int | None = None
-    unmodified_since_ms: int | None = None
+    checksum: Checksum | None = None
+    redirect: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+    modified_since_ms: Moment | None = None
+    unmodified_since_ms: Moment | None = None
     key_bytes_max: int = 1024
     """Longer target keys fail with KeyTooLong (S3 1,024, COS 850)."""
 
@@ -80,6 +94,8 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("folder: cannot stand beside replace_prefix")
         if self.canned_acl is not None and (self.inherit_acl or self.grants):
             raise ValueError("canned_acl: cannot stand beside inherit_acl or grants")
+        if self.sse_kms_key is not None and self.sse == "AES256":
+            raise ValueError("sse_kms_key: needs sse aws:kms; it is AES256")
         new_metadata = [] if isinstance(self.metadata, str) else self.metadata.headers()
         for name, value in (*self.headers, *new_metadata):
             if not value.isprintable():

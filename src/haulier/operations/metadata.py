@@ -1,8 +1,10 @@
 """New metadata of a copy: instead of the source's, or laid over it."""
 
 from email.utils import formatdate
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from haulier.core.ports import ObjectHead
 from haulier.operations.traces import user_metadata
@@ -10,20 +12,23 @@ from haulier.operations.traces import user_metadata
 DESCRIBING = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 """Content headers that belong to an object's metadata."""
 
+Moment = Annotated[int, Meta(ge=-62_135_596_800_000, le=253_402_300_799_999)]
+"""Unix milliseconds, in the years 1 to 9999: more no date in a header can say."""
+
 
 class Unmergeable(Exception):
     """The source has metadata that no request of ours could carry; laying something over it would lose it."""
 
 
 class NewMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Metadata as it is asked for. `expires_ms` is Unix time."""
+    """Metadata as it is asked for."""
 
     content_type: str | None = None
     cache_control: str | None = None
     content_disposition: str | None = None
     content_encoding: str | None = None
     content_language: str | None = None
-    expires_ms: int | None = None
+    expires_ms: Moment | None = None
     user: dict[str, str] = {}
 
     def headers(self) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from haulier.api import rules
 from haulier.core.failures import FailureKind
 from haulier.core.lifecycle import JobStatus
 
@@ -20,8 +21,8 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Text = Annotated[str, Meta(min_length=1, max_length=TEXT_BYTES_MAX, description=f"At most {TEXT_BYTES_MAX} bytes of UTF-8.")]
 Count = Annotated[int, Meta(ge=0)]
 Bucket = Annotated[str, Meta(min_length=2, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")]
-TagKey = Annotated[str, Meta(min_length=1, max_length=1024)]
-TagValue = Annotated[str, Meta(max_length=1024)]
+TagKey = Annotated[str, Meta(min_length=1, max_length=rules.TAG_KEY_MAX)]
+TagValue = Annotated[str, Meta(max_length=rules.TAG_VALUE_MAX)]
 Tags = Annotated[dict[TagKey, TagValue], Meta(max_length=50)]
 Priority = Annotated[int, Meta(ge=0, le=PRIORITY_MAX, description="Higher runs first, among the jobs of one account.")]
 Column = Literal["Bucket", "Key", "VersionId", "Ignore"]
@@ -351,7 +352,7 @@ class ListQuery(Document, kw_only=True):
 
     status: tuple[JobStatus, ...] = ()
     operation: tuple[str, ...] = ()
-    tag: Annotated[tuple[str, ...], Meta(max_length=10, description="KEY, or KEY=VALUE.")] = ()
+    tag: Annotated[tuple[str, ...], Meta(max_length=10, description="KEY, or KEY=VALUE; a key may hold `=` too.")] = ()
     text: Annotated[str, Meta(min_length=1, max_length=256, description="A part of the id or the description.")] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     cursor: str | None = None

@@ -14,7 +14,8 @@ from haulier.core.errors import DocumentTooLarge, InvalidField, MalformedDocumen
 T = TypeVar("T")
 
 DEPTH_MAX: Final = 32
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+MARKS_MAX: Final = 40_000
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 """Strings, and the marks between them. A string that never ends is one token too: were each of its quotes tried as a beginning,
 the work would grow with the square of the body."""
 
@@ -28,14 +29,14 @@ class _Duplicate:
 
 def read(body: bytes) -> Any:
     """The value. Raises MalformedDocument (with the path of a name that stands twice), InvalidField for text that no answer could
-    carry, DocumentTooLarge for one that lies too deep."""
+    carry, DocumentTooLarge for one that lies too deep, or for too many."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as problem:
         raise MalformedDocument("", f"the body is not UTF-8 (byte {problem.start})") from None
     if not text.strip():
         raise MalformedDocument("", "the body is empty; it must be a JSON object")
-    _check_depth(body)
+    _check_size(body)
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_number)
     except json.JSONDecodeError as problem:
@@ -47,9 +48,11 @@ def read(body: bytes) -> Any:
     return value
 
 
-def _check_depth(body: bytes) -> None:
+def _check_size(body: bytes) -> None:
     depth = 0
-    for token in _TOKENS.finditer(body):
+    for number, token in enumerate(_TOKENS.finditer(body)):
+        if number >= MARKS_MAX:
+            raise DocumentTooLarge(f"the body holds more than {MARKS_MAX:,} strings, brackets and commas")
         mark = token[0]
         depth += (mark in b"[{") - (mark in b"]}") if len(mark) == 1 else 0
         if depth > DEPTH_MAX:

@@ -48,6 +48,8 @@ from haulier.manifests import FORMATS
 from haulier.reports import LAYOUTS
 from haulier.service import CreateJob
 
+KEY_BYTES_MAX: Final = 1024
+REPORT_PREFIX_BYTES_MAX: Final = 512
 HARMLESS: Final = frozenset({"put_tagging"})
 """Operations that neither delete nor overwrite an object: their jobs wait for a confirmation only when told to (decisions §2)."""
 _OWN: Final[Mapping[Dialect, Mapping[str, Any]]] = {
@@ -57,7 +59,6 @@ _OWN: Final[Mapping[Dialect, Mapping[str, Any]]] = {
 """Parameters that operations have for the rules of the job's dialect; here those of the manifest's format."""
 INTERNAL_PARAMETERS: Final = frozenset(_OWN["s3control"])
 """Their names: nobody gives them, and nobody is shown them."""
-_OBJECT_TAGS_MAX: Final = 10
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -121,7 +122,7 @@ def _native(sent: Mapping[str, Any], token: str, caller: Caller) -> CreateJob:
         report=report,
         buckets=buckets,
         as_sent={name: sent[name] for name in ("manifest", "operation", "report") if name in sent},
-        tags=new.tags,
+        tags=job_tags(new.tags),
     )
 
 
@@ -141,14 +142,18 @@ def retry_job(sent: RetryDocument, job_id: str, token: str) -> RetryJob:
 
 def place(sent: DeliverDocument) -> Place | None:
     """Where the report is to go; None = where the job said."""
-    return None if sent.to is None else Place(_bucket(sent.to.bucket, "to.bucket", {}), sent.to.prefix)
+    return None if sent.to is None else Place(_bucket(sent.to.bucket, "to.bucket", {}), _prefix(sent.to.prefix, "to.prefix"))
 
 
 def text_of(text: str | None, path: str) -> str | None:
     """A description or a reason. Raises InvalidField for one of too many bytes."""
-    if text is not None and len(text.encode("utf-8")) > TEXT_BYTES_MAX:
-        raise InvalidField(path, f"has {len(text.encode('utf-8'))} bytes; {TEXT_BYTES_MAX} are allowed")
-    return text
+    return None if text is None else rules.text_bytes(text, path, TEXT_BYTES_MAX)
+
+
+def job_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
+    """A job's own tags, in the form in which the S3 wire shows them (TagKeyString, TagValueString). Raises InvalidField."""
+    rules.tag_forms(tags, "tags")
+    return tags
 
 
 def _bucket(name: str, path: str, buckets: Named) -> str:
@@ -157,14 +162,19 @@ def _bucket(name: str, path: str, buckets: Named) -> str:
     return name
 
 
+def _prefix(prefix: str, path: str) -> str:
+    return rules.text_bytes(prefix, path, REPORT_PREFIX_BYTES_MAX)
+
+
 def _manifest(sent: ManifestDocument, buckets: Named) -> tuple[Manifest, Dialect]:
     """The manifest, and the dialect whose rules its format has."""
     found = next((format_ for format_ in FORMATS if format_.name == sent.format and "native" in format_.dialects), None)
     if found is None:
         known = ", ".join(format_.name for format_ in FORMATS if "native" in format_.dialects)
         raise NotImplementedHere("manifest.format", f"{sent.format[:80]!r} cannot be read; formats are {known}")
+    key = rules.text_bytes(sent.key, "manifest.key", KEY_BYTES_MAX)
     manifest = Manifest(
-        location=ObjectName(_bucket(sent.bucket, "manifest.bucket", buckets), sent.key, sent.version),
+        location=ObjectName(_bucket(sent.bucket, "manifest.bucket", buckets), key, sent.version),
         etag=rules.unquoted(sent.etag, "manifest.etag"),
         format=sent.format,
         fields=rules.csv_fields(sent.fields, "manifest.fields"),
@@ -179,7 +189,8 @@ def _report(sent: ReportDocument | None, buckets: Named) -> Report:
     if sent.format not in known:
         raise NotImplementedHere("report.format", f"{sent.format[:80]!r} cannot be written; formats are {', '.join(known)}")
     bucket = _bucket(sent.bucket, "report.bucket", buckets)
-    return Report(enabled=True, bucket=bucket, prefix=sent.prefix, format=sent.format, scope=sent.scope)
+    prefix = _prefix(sent.prefix, "report.prefix")
+    return Report(enabled=True, bucket=bucket, prefix=prefix, format=sent.format, scope=sent.scope)
 
 
 def _operation(sent: OperationDocument, rules_of: Dialect, buckets: Named) -> OperationSpec:
@@ -208,8 +219,12 @@ def _operation(sent: OperationDocument, rules_of: Dialect, buckets: Named) -> Op
 def _check_parameters(parameters: Mapping[str, Any], path: str) -> None:
     """What no store takes, refused now rather than failed task by task."""
     tags, metadata = parameters.get("tags"), parameters.get("metadata")
-    if isinstance(tags, dict) and len(tags) > _OBJECT_TAGS_MAX:
-        raise InvalidField(f"{path}.tags", f"has {len(tags)} tags; an object can have {_OBJECT_TAGS_MAX}")
+    if isinstance(tags, dict):
+        if len(tags) > rules.OBJECT_TAGS_MAX:
+            raise InvalidField(f"{path}.tags", f"has {len(tags)} tags; an object can have {rules.OBJECT_TAGS_MAX}")
+        rules.tag_forms(tags, f"{path}.tags")
+    for part in (parameters.get("folder"), *(parameters.get("replace_prefix") or ())):
+        rules.text_bytes(part or "", f"{path}.folder" if parameters.get("folder") else f"{path}.replace_prefix", KEY_BYTES_MAX)
     if isinstance(metadata, dict):
         rules.metadata_names(metadata.get("user", {}), f"{path}.metadata.user")
 

@@ -22,14 +22,14 @@ Schema = dict[str, Any]
 
 
 @cache
-def openapi_json() -> bytes:
-    """The document as it is served."""
-    return msgspec.json.encode(openapi())
+def openapi_json(*, extensions: bool = True) -> bytes:
+    """The document as it is served, with our extensions of the S3 wire or without."""
+    return msgspec.json.encode(openapi(extensions=extensions))
 
 
-def openapi() -> Schema:
+def openapi(*, extensions: bool = True) -> Schema:
     """The document."""
-    schemas = _schemas()
+    schemas = _schemas(extensions=extensions)
     paths: dict[str, dict[str, Any]] = {}
     for api in APIS:
         paths.setdefault(f"{ROOT}{api.path}", {})[api.method.lower()] = _operation(api)
@@ -168,7 +168,7 @@ def _codes(api: Api) -> Mapping[int, set[str]]:
 # -- types -----------------------------------------------------------------------------------------------------------------------
 
 
-def _schemas() -> Schema:
+def _schemas(*, extensions: bool) -> Schema:
     kinds = [api.body for api in APIS if api.body is not None] + [api.answer for api in APIS if api.answer is not None]
     kinds += [api.query for api in APIS if api.query is d.ListQuery]  # for the statuses
     kinds += [d.Problem, d.ProgressMessage, d.EndDocument]
@@ -178,7 +178,7 @@ def _schemas() -> Schema:
         **schemas["NewJob"],
         "properties": {**schemas["NewJob"]["properties"], "operation": _operations(schemas)},
     }
-    models = {"s3control": Model.s3control(), "cos": Model.cos()}
+    models = {"s3control": Model.s3control(extensions=extensions), "cos": Model.cos()}
     for dialect, prefix in _DIALECTS.items():
         shape = models[dialect].operations["CreateJob"].input_shape
         twin = _Twin(prefix, schemas)
@@ -221,8 +221,11 @@ class _Twin:
             "properties": {name: self._of(member) for name, member in members.items()},
             "additionalProperties": False,
         }
-        required = [name for name in shape.required if name in members and shape.unchecked_unless is None]
-        if required:
+        required = [name for name in shape.required if name in members]
+        if required and shape.unchecked_unless is not None:
+            off = {"properties": {shape.unchecked_unless: {"const": False}}, "required": [shape.unchecked_unless]}
+            schema |= {"if": off, "else": {"required": required}}
+        elif required:
             schema["required"] = required
         if shape.union:
             schema |= {"minProperties": 1, "maxProperties": 1}

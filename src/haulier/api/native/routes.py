@@ -178,12 +178,11 @@ class NativeWire(Wire):
 
     def _list(self, given: Given) -> Reply:
         query: d.ListQuery = given.query
-        tags = [_tag(text) for text in query.tag]
         page = self.service.list(
             given.caller,
             statuses=frozenset(query.status),
             operations=frozenset(query.operation),
-            tags=tags,
+            tags=query.tag,
             text=query.text,
             limit=query.limit,
             token=query.cursor,
@@ -233,8 +232,10 @@ class NativeWire(Wire):
     def _progress(self, given: Given) -> Reply:
         query: d.ProgressQuery = given.query
         last = queries.event_number(given.header("Last-Event-ID"))
-        after = query.after if last is None else last
         job = self.service.describe(given.caller, given.job_id)
+        if last and not self.service.events(given.caller, job.id, after=last - 1, limit=1):
+            last = None  # not of this record: an older backup was restored since, say
+        after = query.after if last is None else last
         if last is not None and _ended(job) and not self.service.events(given.caller, job.id, after=after, limit=1):
             return Reply(204)  # the only answer after which a browser does not ask again
         return Stream(200, caller=given.caller, job_id=job.id, after=after)
@@ -287,7 +288,7 @@ class NativeWire(Wire):
         return _unless_known(reply, queries.etags(given.header("If-None-Match"), "If-None-Match", weak=True))
 
     def _put_tags(self, given: Given) -> Reply:
-        tags: Mapping[str, str] = given.body.tags
+        tags = mapping.job_tags(given.body.tags)
         self.service.put_tags(given.caller, given.job_id, tags, precondition=_holds(given, _tags_version))
         return _tags_reply(tags)
 
@@ -333,11 +334,6 @@ def _token_without_key(given: Given) -> str:
 
 def _ended(job: Job) -> bool:
     return JobStatus(job.status) in TERMINAL
-
-
-def _tag(text: str) -> tuple[str, str | None]:
-    key, equals, value = text.partition("=")
-    return key, value if equals else None
 
 
 def _job_version(job: Job) -> str:
