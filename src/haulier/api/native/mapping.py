@@ -150,7 +150,7 @@ def text_of(text: str | None, path: str) -> str | None:
     return None if text is None else rules.text_bytes(text, path, TEXT_BYTES_MAX)
 
 
-def job_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
+def job_tags(tags: dict[str, str]) -> dict[str, str]:
     """A job's own tags, in the form in which the S3 wire shows them (TagKeyString, TagValueString). Raises InvalidField."""
     rules.tag_forms(tags, "tags")
     return tags
