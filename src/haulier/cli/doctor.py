@@ -1,4 +1,4 @@
-"""`haulier doctor`: which ways of reaching the server work from here, found out by going them.
+"""`haulier doctor`: which ways of reaching the server work from here, found out by going them. (With `--job`: `examine`.)
 
 boto3 and the AWS command line put the account id before every endpoint's host. On loopback, and wherever no wildcard name leads
 to the server, that name resolves nowhere; the ways around it depend on this machine's resolver and on its proxy settings. So
@@ -16,12 +16,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from haulier.cli import output as out
 from haulier.cli.client import Connection, Place, find, in_plain_words
+from haulier.cli.examine import examine
 from haulier.cli.exits import CommandFailed, Exit
+from haulier.cli.jobargs import OutputOption
 
 NEUTRAL_ENDPOINT: Final = "http://s3control.haulier"
 """Resolves nowhere, and no NO_PROXY is likely to name it: only the proxy setting leads to the server."""
@@ -46,11 +49,27 @@ class Way(NamedTuple):
     detail: str = ""
 
 
-def doctor(*, connection: Connection = _HERE) -> int:
-    """Find out how boto3 and the AWS command line reach the server from here, and print the recipe.
+def doctor(
+    *, job: str | None = None, report: Path | None = None, output: OutputOption = "table", connection: Connection = _HERE
+) -> int:
+    """Find out how boto3 and the AWS command line reach the server from here, and print the recipe; or check one job.
 
-    Nothing is changed: every way is tried by listing one job.
+    Nothing is changed: every way is tried by listing one job. With --job and --config, the server's settings, all that the data
+    directory holds of that job is checked, whether the server runs or not; the exit code is 1 where something is broken.
+
+    Parameters
+    ----------
+    job
+        The id of a job to check, whichever account it is of.
+    report
+        With --job: a folder with a copy of the job's delivered report (manifest.json and results/), to be checked as well.
+    output
+        With --job: how to print what was found: for people, as JSON, or the names of broken checks only.
     """
+    if job is not None:
+        return examine(job, report, output, connection.config)
+    if report is not None or output != "table":
+        raise CommandFailed(Exit.USAGE, "--report and --output go with --job")
     place = find(connection)
     out.fields({"server": _server(place.endpoint), "account": place.account_id, "keys": _keys(place)})
     ways = list(_ways(place))

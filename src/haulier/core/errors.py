@@ -305,6 +305,7 @@ class SpoolError(HaulierError):
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}")
         self.name = name
+        self.problem = problem
 
 
 class SpoolUnavailable(SpoolError):

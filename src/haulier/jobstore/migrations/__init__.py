@@ -31,11 +31,30 @@ def migrate(connection: Connection, name: str) -> None:
     version = _version(connection)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in known:
+        raise _newer(name, version)
+    command.upgrade(config, "head")
+
+
+def check_newest(connection: Connection, name: str) -> None:
+    """For who only reads. Raises SettingsError unless the database has the newest schema."""
+    version = _version(connection)
+    if version is None:
+        raise SettingsError("server.data_dir", f"{name} is no database of Haulier")
+    if version > NEWEST:
+        raise _newer(name, version)
+    if version != NEWEST:
         raise SettingsError(
             "server.data_dir",
-            f"{name} was written by a newer version of Haulier (schema {version}, this version knows {NEWEST}): use that version",
+            f"{name} was written by an earlier version of Haulier (schema {version}, this version reads {NEWEST}): start this"
+            " version's server on it once, which brings it up to date",
         )
-    command.upgrade(config, "head")
+
+
+def _newer(name: str, version: str) -> SettingsError:
+    return SettingsError(
+        "server.data_dir",
+        f"{name} was written by a newer version of Haulier (schema {version}, this version knows {NEWEST}): use that version",
+    )
 
 
 def _version(connection: Connection) -> str | None:
