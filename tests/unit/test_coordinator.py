@@ -104,6 +104,7 @@ class World:
         self.probes = []
         self.short = None
         self.verdict = "proven"
+        self.in_trouble = False
         self.server = "toys/1"
 
     # the engine port
@@ -185,6 +186,8 @@ class World:
         if isinstance(unit, frames.ProbeStore):
             self.probes.append(unit.store)
             finding = Finding(self.verdict, "as seen", self.server)
+            if self.in_trouble:
+                finding = Finding("inconclusive", "500", passing=True)
             toy.say(frames.Probed(attempt=unit.attempt, job=unit.job, store=unit.store, finding=finding))
             return True
         if isinstance(unit, frames.WriteReport):
@@ -633,6 +636,29 @@ def test_a_store_is_probed_before_the_first_task_and_a_job_that_it_would_harm_is
     untried = {"store": "main", "probe": store.probe}
     told = [(event.kind, event.facts) for event in stage.jobstore.events(job.id) if "store" in event.facts]
     assert told == [("probed", tried) if world.probes else ("unproven", untried)]
+    stage.jobstore.close()
+
+
+def test_a_store_that_is_in_trouble_is_tried_again_and_fails_no_job(tmp_path):
+    stage = Stage(tmp_path, stores=[STORE])
+    stage.world.in_trouble = True
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: len(stage.world.probes) == 3)
+    assert stage.job().status not in TERMINAL
+    assert not stage.world.effects
+    stage.world.in_trouble = False
+    assert stage.settle().status == "Complete"
+    stage.jobstore.close()
+
+
+def test_a_store_that_is_in_trouble_for_a_day_fails_the_job(tmp_path):
+    stage = Stage(tmp_path, stores=[STORE])
+    stage.world.in_trouble = True
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: len(stage.world.probes) == 2)
+    stage.clock.seconds += 25 * 3600
+    job = stage.settle()
+    assert (job.status, job.failure.code) == ("Failed", "StoreUnproven")
     stage.jobstore.close()
 
 

@@ -253,6 +253,36 @@ def test_the_place_of_the_report_is_tried_and_left_as_it_was(room):
     assert caught.value.code == "ReportDeliveryFailed"
 
 
+@pytest.mark.parametrize("call", ["get_object", "put_object", "keeps_versions"])
+@pytest.mark.parametrize(
+    ("refusal", "passing"),
+    [
+        (StoreError(500, "InternalError", "starting"), True),
+        (StoreError(502, "BadGateway", "starting"), True),
+        (StoreError(0, "NoAnswer", "reset", unknown=True), True),
+        (StoreError(501, "NotImplemented", "never heard of it"), False),
+        (StoreError(400, "InvalidRequest", "no"), False),
+        (StoreError(0, "StoreUnreachable", "for a day"), False),
+    ],
+)
+def test_a_store_in_trouble_fails_no_job_that_is_being_prepared(room, call, refusal, passing):
+    """Manifest, place of the report, and whether a bucket has versions are asked for again later."""
+
+    class InTrouble(MemoryObjectStore):
+        pass
+
+    async def refused(self, bucket, *args, **options):
+        raise refusal
+
+    room.objects = InTrouble(room.clock, BUCKETS, ("photos",))
+    rows = with_manifest(a_brief(room, "photos,a,v1\n"), fields=("Bucket", "Key", "VersionId"))
+    setattr(InTrouble, call, refused)
+    with pytest.raises(JobFailure) as caught:
+        room.prepare(rows)
+    assert caught.value.passing == passing
+    assert str(refusal) in caught.value.reason
+
+
 @pytest.mark.parametrize("refusal", [StoreError(403, "AccessDenied", "no"), StoreError(0, "NoAnswer", "reset", unknown=True)])
 def test_only_writing_decides_whether_a_report_can_be_written(room, monkeypatch, refusal):
     class Keeping(MemoryObjectStore):
@@ -439,6 +469,19 @@ def test_a_probe_believes_what_it_reads_back_and_leaves_nothing_behind(room, kin
         frames.ProbeStore(attempt=Attempt(1, 1), job="job-1", store="main"), brief, room, room.effects.run, room.events.append
     )
     assert (room.events[0].finding.verdict, room.keys("scratch")) == (verdict, [])
+
+
+@pytest.mark.parametrize(("status", "passing"), [(500, True), (0, True), (403, False)])
+def test_a_probe_tells_whether_the_store_was_only_in_trouble(room, status, passing):
+    class InTrouble(MemoryObjectStore):
+        async def head_object(self, *args):
+            raise StoreError(status, "Whatever", "not now")
+
+    room.objects = InTrouble(room.clock, BUCKETS)
+    unit = frames.ProbeStore(attempt=Attempt(1, 1), job="job-1", store="main")
+    run_probe(unit, a_brief(room, "photos,a\n"), room, room.effects.run, room.events.append)
+    finding = room.events[0].finding
+    assert (finding.verdict, finding.passing) == ("inconclusive", passing)
 
 
 def test_a_probe_without_a_scratch_bucket_is_inconclusive(room):

@@ -243,10 +243,12 @@ class JobFailure(HaulierError):
     `ManifestConflict`, `StoreUnproven`, `StoreCannot`, `OutcomesGone`, `NothingToRetry`).
     """
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: str, reason: str, *, passing: bool = False) -> None:
+        """`passing`: only for now; what was to be done may succeed later."""
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
+        self.passing = passing
 
 
 # -- stores -------------------------------------------------------------------------------------------------------------------
@@ -277,6 +279,14 @@ class StoreError(HaulierError):
         self.unknown = unknown
         self.since_ms = since_ms
         self.request_id = request_id
+
+    @property
+    def passing(self) -> bool:
+        """Whether the store was in trouble, so that the same request may succeed later. One that stayed unreachable for as long
+        as outages are waited out is not waited for once more."""
+        if self.code == "StoreUnreachable":
+            return False
+        return self.unknown or self.status in (0, 408, 429) or (self.status >= 500 and self.status != 501)
 
     def outcome(self, *, code: str = "", message: str = "") -> Outcome:
         """The failure of a task that ends by it, with another code or message where these are given."""

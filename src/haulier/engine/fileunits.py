@@ -21,7 +21,7 @@ from haulier.engine.proofs import Proofs
 FILE_UNITS_PER_RUNNER: Final = 2
 RETRY_SECONDS_MAX: Final = 300.0
 GIVE_UP_MS: Final = 24 * 3600 * 1000
-"""How long a manifest or a report is tried again while its store or the disk is out of order."""
+"""How long a manifest, a trial or a report is tried again while its store or the disk is out of order."""
 
 FileUnitEnded = frames.Prepared | frames.Probed | frames.Delivered | frames.Dropped | frames.UnitFailed
 
@@ -134,8 +134,9 @@ class FileUnits:
         failure = self._proofs.record(run.job, event.store, finding)
         if failure is None:
             return
-        if finding.verdict == "inconclusive" and run.job.executed:
-            # It was proven when the job began; a scratch bucket that cannot be reached now is no reason to end the job.
+        passing = finding.passing and self._clock.now_ms() - run.job.status_since_ms < GIVE_UP_MS
+        if finding.verdict == "inconclusive" and (passing or run.job.executed):
+            # Where it was proven when the job began, a scratch bucket that cannot be reached now is no reason to end the job.
             self._try_later(run, failure.code, failure.reason)
         else:
             self._progress.fail(run, failure.code, failure.reason)

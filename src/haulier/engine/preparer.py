@@ -123,7 +123,7 @@ def _manifest_failure(error: StoreError, brief: JobBrief) -> JobFailure:
         return JobFailure(
             "ManifestETagMismatch", f"the manifest {where} no longer has the ETag {brief.manifest.etag!r} of the request"
         )
-    return JobFailure("InvalidManifest", f"the manifest {where} could not be read: {error}")
+    return JobFailure("InvalidManifest", f"the manifest {where} could not be read: {error}", passing=error.passing)
 
 
 def _try_report_place(brief: JobBrief, connections: Connections, wait: Await) -> None:
@@ -136,7 +136,8 @@ def _try_report_place(brief: JobBrief, connections: Connections, wait: Await) ->
     try:
         wait(store.put_object(report.bucket, key, b"haulier tests that it may write the report here\n"))
     except StoreError as error:
-        raise JobFailure("ReportDeliveryFailed", f"the report cannot be written to bucket {report.bucket!r}: {error}") from error
+        reason = f"the report cannot be written to bucket {report.bucket!r}: {error}"
+        raise JobFailure("ReportDeliveryFailed", reason, passing=error.passing) from error
     for _ in range(TIDY_TRIES):
         try:
             wait(store.delete_object(report.bucket, key))

@@ -109,6 +109,7 @@ class RowGuard:
                 f"row {row} of the manifest names a version, and whether bucket {bucket!r} keeps any cannot be read ({error});"
                 " some stores would take the current object instead. Let the role call GetBucketVersioning, or set the store's"
                 ' probe to "known" or "off"',
+                passing=error.passing,
             ) from error
         if not keeps:
             raise JobFailure(

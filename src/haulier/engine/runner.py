@@ -290,7 +290,7 @@ class Runner:
         except _Overdue:
             self._failed(unit, "InternalError", "a store did not answer in time", passing=True)
         except JobFailure as failure:
-            self._failed(unit, failure.code, failure.reason)
+            self._failed(unit, failure.code, failure.reason, passing=failure.passing)
         except (OSError, SpoolUnavailable, MemoryError) as error:
             self._failed(unit, "InternalError", f"the disk cannot be used: {error}", passing=True)
         except SpoolError as error:

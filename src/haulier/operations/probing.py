@@ -30,6 +30,8 @@ class Finding(msgspec.Struct, frozen=True):
     detail: str = ""
     server: str = ""
     """The Server header that the store answered with."""
+    passing: bool = False
+    """The store was in trouble, and the next trial may find out more."""
 
 
 class _Lie(Exception):
@@ -64,7 +66,7 @@ async def _tried(operation: AnyOperation, store: ObjectStore, bucket: str, prefi
     except _Lie as lie:
         return Finding("lying", str(lie), server)
     except StoreError as error:
-        return Finding("inconclusive", f"the trial on bucket {bucket!r} was refused: {error}", server)
+        return Finding("inconclusive", f"the trial on bucket {bucket!r} was refused: {error}", server, passing=error.passing)
     return Finding("proven", server=server)
 
 
