@@ -643,7 +643,7 @@ def test_a_store_that_is_in_trouble_is_tried_again_and_fails_no_job(tmp_path):
     stage = Stage(tmp_path, stores=[STORE])
     stage.world.in_trouble = True
     stage.jobstore.create(a_job(), unfinished_max=10)
-    stage.settle(until=lambda job: len(stage.world.probes) == 3)
+    stage.settle(until=lambda _: len(stage.world.probes) == 3)
     assert stage.job().status not in TERMINAL
     assert not stage.world.effects
     stage.world.in_trouble = False
@@ -655,7 +655,7 @@ def test_a_store_that_is_in_trouble_for_a_day_fails_the_job(tmp_path):
     stage = Stage(tmp_path, stores=[STORE])
     stage.world.in_trouble = True
     stage.jobstore.create(a_job(), unfinished_max=10)
-    stage.settle(until=lambda job: len(stage.world.probes) == 2)
+    stage.settle(until=lambda _: len(stage.world.probes) == 2)
     stage.clock.seconds += 25 * 3600
     job = stage.settle()
     assert (job.status, job.failure.code) == ("Failed", "StoreUnproven")
