@@ -31,7 +31,8 @@ class FaultyBench:
             **limits,
         }
         keys = None if role_keys is None else {"main": role_keys}
-        self.server = HaulierServer({"main": settings}, runners=runners, role_keys=keys)
+        self.stores = {"main": settings}
+        self.server = HaulierServer(self.stores, runners=runners, role_keys=keys)
 
     def __enter__(self) -> Self:
         self.store.__enter__()

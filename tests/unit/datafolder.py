@@ -1,7 +1,11 @@
 """A data directory with one job in it, made by the real job store and spool."""
 
+import atexit
 import contextlib
+import functools
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,10 +49,10 @@ def outcome_file(rows: Sequence[int], *, failed: int = 0) -> memoryview:
 class DataFolder:
     """One job of three chunks. Two are sealed; of the third, which is open, 60 rows have outcomes, in two segments."""
 
-    def __init__(self, data_dir: Path, *, status: str = "Active", **changes: Any) -> None:
+    def __init__(self, data_dir: Path, *, status: str = "Active", made: Path | None = None) -> None:
+        """`made` is where one like it is made, once; the others are copies, which is faster."""
         self.data_dir = data_dir
-        data_dir.mkdir(mode=0o700, exist_ok=True)
-        self.job = a_job(report=REPORT, **changes)
+        self.job = a_job(report=REPORT)
         self.spool = FolderSpool(data_dir / "spool")
         self.folder = f"{self.job.account}/{self.job.id}"
         self.chunks = [
@@ -61,8 +65,11 @@ class DataFolder:
             )
             for index in range(3)
         ]
-        with contextlib.closing(SqlJobStore.open(data_dir / "haulier.db", SystemClock())) as jobstore:
-            self._fill(jobstore, status)
+        if data_dir == made:
+            with contextlib.closing(SqlJobStore.open(data_dir / "haulier.db", SystemClock())) as jobstore:
+                self._fill(jobstore, status)
+        elif not (data_dir / "haulier.db").exists():
+            shutil.copytree(_made(status), data_dir, dirs_exist_ok=True)
 
     def _fill(self, jobstore: SqlJobStore, status: str) -> None:
         epoch = jobstore.begin_epoch()
@@ -112,6 +119,14 @@ class DataFolder:
     def stored(self) -> Job:
         with contextlib.closing(SqlJobStore.open(self.data_dir / "haulier.db", SystemClock())) as jobstore:
             return jobstore.find([self.job.id])[self.job.id]
+
+
+@functools.cache
+def _made(status: str) -> Path:
+    data_dir = Path(tempfile.mkdtemp(prefix="haulier-data-"))
+    atexit.register(shutil.rmtree, data_dir)
+    DataFolder(data_dir, status=status, made=data_dir)
+    return data_dir
 
 
 def _classes(failed: int) -> tuple[FailureClass, ...]:

@@ -252,7 +252,7 @@ def test_what_an_attempt_left_that_did_not_live_to_tell_of_it_is_a_note(tmp_path
     folder.spool.write(f"{folder.folder}/segments/00000002-1-3-2.arrow", outcome_file([245]))
     found = look(folder)
     assert found.sound
-    assert found.notes[0].startswith("files of attempts that did not live to tell of them, which is harmless: 1")
+    assert found.notes[0].startswith("files of attempts that are at work, or did not live to tell of them: 1")
 
 
 def test_a_server_at_work_makes_nothing_look_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

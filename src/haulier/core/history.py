@@ -48,6 +48,8 @@ class EventKind(StrEnum):
     """`store`, `verdict` (proven, lying, inconclusive), `detail`: whether the store was seen to do the operation."""
     UNPROVEN = "unproven"
     """`store`, `probe`: the settings let the operation run there without a trial."""
+    RESTORED = "restored"
+    """`taken`: when the backup was taken that the job was brought back from."""
     RUNNER_LOST = "runner_lost"
     """`runner`, `reason`, `chunks`: so many chunks run again; their rows without an outcome are in doubt."""
     POSTPONED = "postponed"

@@ -161,6 +161,8 @@ class Job(msgspec.Struct, kw_only=True):
     """Successes that were read back, by store: the first ones of the job are (decisions §4)."""
     delivery: Delivery | None = None
     """The last delivery of its report that was asked for after its end. The job's state does not depend on it."""
+    restored_ms: int | None = None
+    """It was brought back from a backup that was taken then: whatever had no outcome by then may have been done since."""
     reporting_ms: int | None = None
     """The report's date, fixed on entering Completing, Cancelling or Failing so that every repetition gives the same bytes."""
 

@@ -12,6 +12,7 @@ from haulier.core.history import EventKind
 from haulier.core.job import Job
 from haulier.core.lifecycle import ENDING, JobEvent, JobStatus
 from haulier.core.ports import ChunksStaged, Clock, JobStore, Spool
+from haulier.core.restoring import confirmation_due
 from haulier.engine import frames
 from haulier.engine.dispatch import Dispatch
 from haulier.engine.jobrun import Held, JobRun
@@ -117,7 +118,7 @@ class FileUnits:
         run.file_unit = None
         run.file_losses = 0
         if isinstance(event, frames.Prepared):
-            due = run.job.confirmation_required and not run.job.confirmation_given
+            due = confirmation_due(run.job)
             run.loaded = False
             moved = JobEvent.CONFIRMATION_DUE if due else JobEvent.PREPARED
             self._progress.move(run, moved, total=event.total, row_stores=event.row_stores, placements=event.placements)

@@ -37,6 +37,7 @@ from haulier.core.ports import (
     JobMoved,
     SegmentAdded,
 )
+from haulier.core.restoring import in_doubt
 from haulier.jobstore.record import Told, as_told
 
 ChunkKey: TypeAlias = tuple[str, int]
@@ -154,7 +155,7 @@ class Ledger:
                 raise ValueError(f"chunk {chunk.index} of job {chunk.job} was staged for job {entry.job}")
             key = chunk.job, chunk.index
             if key not in self.chunks:
-                self.chunks[key] = chunk
+                self.chunks[key] = chunk if job.restored_ms is None else in_doubt(chunk, job.restored_ms)
                 self.staged[key] = None
 
     def _empty(self, job: Job) -> None:

@@ -69,21 +69,22 @@ def writing_engine(path: Path) -> Engine:
 
 def reading_engine(path: Path) -> Engine:
     """Connections that are lent to one thread at a time and never write or checkpoint."""
-
-    def connect() -> sqlite3.Connection:
-        connection = _connect(path, "ro")
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        return connection
-
     return create_engine(
         "sqlite+pysqlite://",
-        creator=connect,
+        creator=lambda: reading_connection(path),
         poolclass=QueuePool,
         pool_size=READERS_KEPT,
         max_overflow=READERS_MAX - READERS_KEPT,
         pool_timeout=BUSY_SECONDS,
     )
+
+
+def reading_connection(path: Path) -> sqlite3.Connection:
+    """A connection that never writes or checkpoints. Raises sqlite3.Error."""
+    connection = _connect(path, "ro")
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -59,7 +59,7 @@ def examine(
     left = [name for name in unnamed if spooled.left_over(name, prefix, epoch)]
     found += [Finding(check="files", file=name, problem="nothing names it") for name in unnamed if name not in left]
     if left:
-        notes.append(f"files of attempts that did not live to tell of them, which is harmless: {len(left)}, such as {left[0]}")
+        notes.append(f"files of attempts that are at work, or did not live to tell of them: {len(left)}, such as {left[0]}")
     if not before.events:
         notes.append("it has no record: a version that kept none made it")
     return _examined(before, found, notes, files_kept=kept, report=report is not None)
