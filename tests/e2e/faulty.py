@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,9 +19,18 @@ from wire.native import NativeClient
 
 
 class FaultyBench:
-    """The store, two runners on it, and jobs by the S3 wire. `limits` are further keys of the store's settings."""
+    """The store, two runners on it, and jobs by the S3 wire. `limits` are further keys of the store's settings, `extra` of other
+    tables; `folder` is the server's, where it is to outlive it."""
 
-    def __init__(self, *, runners: int = 2, role_keys: Mapping[str, object] | None = None, **limits: object) -> None:
+    def __init__(
+        self,
+        *,
+        runners: int = 2,
+        role_keys: Mapping[str, object] | None = None,
+        folder: Path | None = None,
+        extra: Mapping[str, Mapping[str, object]] | None = None,
+        **limits: object,
+    ) -> None:
         self.store = FaultyS3(("photos", "copies", "lists", "scratch"))
         settings = {
             "endpoint": self.store.endpoint,
@@ -32,7 +42,7 @@ class FaultyBench:
         }
         keys = None if role_keys is None else {"main": role_keys}
         self.stores = {"main": settings}
-        self.server = HaulierServer(self.stores, runners=runners, role_keys=keys)
+        self.server = HaulierServer(self.stores, runners=runners, role_keys=keys, folder=folder, extra=extra)
 
     def __enter__(self) -> Self:
         self.store.__enter__()
