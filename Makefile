@@ -20,7 +20,7 @@ FIND_PYTHON = for python in $(PYTHON) python3 python3.13 python3.12 python3.11; 
 	  if "$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; python=; done; \
 	[ -n "$$python" ] || { echo "make: no Python 3.11 or newer found; PYTHON=/path/to/python3 make … names one" >&2; exit 1; }
 
-.PHONY: help install demo test check docs bench bench-api fuzz simulate kill-rounds lock format clean
+.PHONY: help install demo test check docs bench bench-api fuzz simulate force kill-rounds lock format clean
 
 help:  ## what can be done here
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -77,6 +77,9 @@ bench-api: $(BENCH_INSTALLED)  ## what the API answers while a job runs, and wha
 
 kill-rounds: $(INSTALLED)  ## kill -9 the server ten times during a copy job, then count every key of the report
 	@$(BIN)/python bench/kill_rounds.py $(ARGS)
+
+force: $(INSTALLED)  ## kill, freeze and cut off server, runners and store in ROUNDS=200 seeds from SEED=0 on, ten minutes at a time
+	@$(BIN)/python bench/force.py --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),0) $(ARGS)
 
 fuzz: $(FUZZ_INSTALLED)  ## look for inputs that break a parser, SECONDS=60 on each of TARGETS, guided by coverage
 	@for target in $(or $(TARGETS),$(notdir $(wildcard tests/fuzz/corpus/*))); do \

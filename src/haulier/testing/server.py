@@ -72,9 +72,11 @@ class HaulierServer:
         runners: int = 2,
         extra: Mapping[str, Mapping[str, object]] | None = None,
         role_keys: Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """`stores` are the `[stores.…]` tables (see `SeaweedFS.settings`), `extra` keys that are added to the other tables.
-        `role_keys`: store → keys of the role's own, or how it gets them; without it uses the stores' keys."""
+        `role_keys`: store → keys of the role's own, or how it gets them; without it uses the stores' keys. `environment` is added
+        to ours."""
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="haulier-server-"))
         self.config_file = self.folder / "haulier.toml"
@@ -83,6 +85,7 @@ class HaulierServer:
         self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._environment = {**os.environ, **(environment or {})}
         tables = _settings(stores, self.port, self.data_dir, runners)
         if role_keys is not None:
             tables["accounts"]["acme"]["roles"][0] |= {"use_store_keys": False, "keys": role_keys}
@@ -106,6 +109,7 @@ class HaulierServer:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "haulier", "serve", "--config", str(self.config_file)],
                 cwd=self.folder,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -140,6 +140,21 @@ class SeaweedFS:
                 break
         return self
 
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL; its data stays."""
+        self._end_process()
+
+    def restart(self) -> None:
+        """Start it again on the same folder and ports, after `kill` or an end of its own. Raises StoreDidNotStart."""
+        self._end_process()
+        self._spawn(weed_program())
+        self._wait_until_ready()
+
     def stop(self) -> None:
         """End the process and remove its data. May be called twice."""
         self._end_process()

@@ -1,6 +1,7 @@
 """What may stand in the database: looked at after every commit, by a connection of its own."""
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,7 +9,6 @@ import msgspec
 
 from haulier.core.lifecycle import TERMINAL, TRANSITIONS, JobStatus
 from haulier.spool import files
-from haulier.testing.simulation.spool import Disk
 
 _JOBS: Final = "SELECT id, status, total, succeeded, failed, document FROM job"
 _CHUNKS: Final = (
@@ -57,6 +57,11 @@ class ChunkRow(msgspec.Struct, frozen=True):
     failed: int
 
 
+def reading(path: Path) -> sqlite3.Connection:
+    """A connection that only looks."""
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+
+
 def _following(status: str) -> frozenset[str]:
     """Every status that can come after, by any number of moves: a commit and a user may have made several."""
     if not _STATUSES:
@@ -76,9 +81,9 @@ def _following(status: str) -> frozenset[str]:
 class StoredLedger:
     """The database as it was after the last commit, and the invariants between it, what it was before, and the files."""
 
-    def __init__(self, path: Path, disk: Disk) -> None:
-        self._connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
-        self._disk = disk
+    def __init__(self, durable: Mapping[str, bytes]) -> None:
+        """`durable` are the files that no crash takes away, by name."""
+        self._durable = durable
         self._read: dict[str, Outcomes] = {}
         self.jobs: dict[str, JobRow] = {}
         self.chunks: dict[tuple[str, int], ChunkRow] = {}
@@ -88,26 +93,23 @@ class StoredLedger:
         """The files that a chunk's outcomes are from."""
         self._first_rows: dict[str, list[ChunkRow]] = {}
 
-    def close(self) -> None:
-        """All over."""
-        self._connection.close()
-
-    def look(self) -> None:
+    def look(self, connection: sqlite3.Connection) -> None:
         """Read it anew. Raises Violation."""
-        execute = self._connection.execute
+        execute = connection.execute
         execute("BEGIN")
         jobs = {row[0]: JobRow(*row) for row in execute(_JOBS)}
         chunks = {(row[0], row[1]): ChunkRow(*row) for row in execute(_CHUNKS)}
         segments = list(execute(_SEGMENTS))
         execute("COMMIT")
-        outcomes = self._gathered(chunks, segments)
+        made_of = dict(self._made_of)
+        outcomes = self._gathered(chunks, segments, made_of)
         for job in jobs.values():
             self._check_job(job)
         for job_id in self.jobs:
             if job_id not in jobs:
                 raise Violation(f"job {job_id}, which was there, is gone")
         self._check_sums(jobs, outcomes)
-        self.jobs, self.chunks, self.outcomes = jobs, chunks, outcomes
+        self.jobs, self.chunks, self.outcomes, self._made_of = jobs, chunks, outcomes, made_of
         self._first_rows = {}
         for chunk in sorted(chunks.values(), key=lambda chunk: chunk.index):
             self._first_rows.setdefault(chunk.job, []).append(chunk)
@@ -128,7 +130,10 @@ class StoredLedger:
         return found
 
     def _gathered(
-        self, chunks: dict[tuple[str, int], ChunkRow], segments: list[Any]
+        self,
+        chunks: dict[tuple[str, int], ChunkRow],
+        segments: list[Any],
+        made_of: dict[tuple[str, int], tuple[str, ...]],
     ) -> dict[tuple[str, int], dict[int, tuple[str | None, bool]]]:
         of_chunk: dict[tuple[str, int], list[Any]] = {}
         for segment in segments:
@@ -138,11 +143,11 @@ class StoredLedger:
             mine = of_chunk.get(key, [])
             names = (chunk.sealed_name,) if chunk.sealed_name is not None else tuple(segment[5] for segment in mine)
             before = self.outcomes.get(key, {})
-            if names == self._made_of.get(key, ()):
+            if names == made_of.get(key, ()):
                 found[key] = before
                 continue
             found[key] = self._sealed(chunk) if chunk.sealed_name is not None else self._together(key, mine)
-            self._made_of[key] = names
+            made_of[key] = names
             lost = [row for row, outcome in before.items() if found[key].get(row) != outcome]
             if lost:
                 raise Violation(f"outcomes of rows {lost} of chunk {key} were recorded and have changed or gone")
@@ -171,9 +176,9 @@ class StoredLedger:
     def _file(self, name: str) -> Outcomes:
         known = self._read.get(name)
         if known is None:
-            if name not in self._disk.durable:
+            if name not in self._durable:
                 raise Violation(f"the ledger names {name}, which a loss of power would take away")
-            columns = files.decode_outcomes(self._disk.durable[name]).to_pydict()
+            columns = files.decode_outcomes(self._durable[name]).to_pydict()
             rows = dict(zip(columns["row"], zip(columns["code"], columns["in_doubt"], strict=True), strict=True))
             if len(rows) != len(columns["row"]):
                 raise Violation(f"{name} has a row twice")

@@ -18,7 +18,7 @@ from haulier.testing.simulation.crashpoints import CrashPoints
 from haulier.testing.simulation.database import DatabaseFiles, Troubles
 from haulier.testing.simulation.endings import check_repeated_report, check_report, check_status
 from haulier.testing.simulation.hub import Hub, Process
-from haulier.testing.simulation.ledger import StoredLedger, Violation
+from haulier.testing.simulation.ledger import StoredLedger, Violation, reading
 from haulier.testing.simulation.network import ENDPOINT, ModelStore
 from haulier.testing.simulation.oracle import Oracle, Trace
 from haulier.testing.simulation.plan import Moment, Plan
@@ -76,7 +76,8 @@ class World:
         self._database = DatabaseFiles()
         self._troubles = Troubles(random.Random(f"commits {seed}").random, plan.commit_refused, plan.commit_answer_lost)
         self._store = self._model_store()
-        self._ledger = StoredLedger(self._database.path, self._disk)
+        self._ledger = StoredLedger(self._disk.durable)
+        self._reading = reading(self._database.path)
         self.oracle = Oracle(self._hub, self._ledger, self._store, self._trace, plan.in_flight_max)
         self._machine = self._model_machine()
         self._jobs = [JobTruth(number, job, self._store.objects) for number, job in enumerate(plan.jobs)]
@@ -185,7 +186,7 @@ class World:
             if process is not None:
                 process.kill()
         self._hub.run(lambda: False, 1.0)
-        self._ledger.close()
+        self._reading.close()
         self._database.remove()
 
     # -- the server's lives
@@ -201,7 +202,7 @@ class World:
             name=name,
             runners=self.plan.runners,
             sts_seconds=self.plan.sts_seconds,
-            committed=self._ledger.look,
+            committed=lambda: self._ledger.look(self._reading),
             new_id=lambda: str(uuid.UUID(int=self._chance.getrandbits(128), version=4)),
         )
         self._server.at_death(self._server_died)
