@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
@@ -132,6 +133,16 @@ def read_report(s3: Any, bucket: str, prefix: str, job_id: str) -> JobReport:
         lines += text.split("\n", 2)[:2]
         rows += [_row(fields, code_first=code_first) for fields in csv.reader(io.StringIO(text))]
     return JobReport(key, manifest, rows, lines)
+
+
+def save_report(s3: Any, bucket: str, prefix: str, job_id: str, folder: Path) -> None:
+    """Copy the report's files into a folder, as `haulier doctor --report` wants them. Raises botocore's ClientError."""
+    place = f"{prefix}/job-{job_id}/"
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=place)
+    for key in [item["Key"] for page in pages for item in page.get("Contents", ())]:
+        file = folder / key.removeprefix(place)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def _row(fields: list[str], *, code_first: bool) -> ReportRow:

@@ -21,12 +21,13 @@ from haulier.testing.force.dying import LISTS, SCRATCH, place_left, purpose, wri
 from haulier.testing.force.effectlog import EffectLog, Entry, Trap
 from haulier.testing.force.ledger import RealLedger
 from haulier.testing.force.plan import Moment, Plan
-from haulier.testing.force.verdict import Tally, Verdict, gather
+from haulier.testing.force.verdict import SAMPLES, Tally, Verdict, gather
 from haulier.testing.force.work import COPIES, DATA, VERSIONS, Work
-from haulier.testing.jobs import read_report
+from haulier.testing.jobs import read_report, save_report
 from haulier.testing.server import ACCESS_KEY, COS_APPID, SECRET_KEY, HaulierServer, ServerDidNotStart
 from haulier.testing.simulation import crashpoints
 from haulier.testing.stores import SeaweedFS
+from haulier.upkeep.examine import examine
 
 TURN_SECONDS: Final = 0.03
 LOOK_SECONDS: Final = 0.3
@@ -383,10 +384,19 @@ class Round:
             report = None
             with contextlib.suppress(ClientError):
                 report = read_report(s3, LISTS, "reports", work.id)
+                self._examine(s3, work)
             verdict = Verdict(work, job, report, gather(work, self.log.entries), self._ledger.outcomes(work.id))
             self.problems += verdict.problems
             self.tally.add(verdict.tally)
         self.problems += self._ledger.problems
+
+    def _examine(self, s3: Any, work: Work) -> None:
+        """What `haulier doctor` has to say of the job and its report."""
+        copy = self._folder / f"report-{work.id}"
+        save_report(s3, LISTS, "reports", work.id, copy)
+        found = examine(self._server.data_dir, work.id, now_ms=time.time_ns() // 1_000_000, spool_retention_days=1, report=copy)
+        assert found is not None
+        self.problems += [f"{work.plan.kind} {work.id[:8]}: doctor: {finding}" for finding in found.findings[:SAMPLES]]
 
     def _was_cancelled(self, work: Work) -> bool:
         return any(moment.what == "cancel" for moment in self._plan.moments) and work in self._works
