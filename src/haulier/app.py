@@ -304,7 +304,10 @@ def _quotas(settings: Settings) -> Quotas:
 
 
 def _job_limits(settings: Settings) -> JobLimits:
-    return JobLimits(active_max=settings.limits.jobs_active, confirmation_days=settings.limits.confirmation_days)
+    limits = settings.limits
+    return JobLimits(
+        active_max=limits.jobs_active, confirmation_days=limits.confirmation_days, outage_hours=limits.store_outage_hours
+    )
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -53,6 +53,10 @@ class HandDriver:
 
 class AnyRoom:
     store: Any = None
+    away: str | None = None
+
+    def held(self):
+        return self.away
 
     def __init__(self, most: int = 1_000_000) -> None:
         self.most, self.running, self.highest = most, 0, 0

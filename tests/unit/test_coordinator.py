@@ -1170,3 +1170,47 @@ def test_an_sts_that_goes_away_fails_nothing_while_the_job_runs(tmp_path):
     stage.sts.error = None
     assert stage.settle(turns=4_000).succeeded == 400
     stage.jobstore.close()
+
+
+# -- a store that is away
+
+
+def tell(stage, toy, held):
+    """A word of the runner about what it holds."""
+    usage = {"main": Usage(in_flight=1, holds=1, per_second=0, full=False, paced=False)}
+    stage.world.notices.append(FromRunner(toy.name, frames.Events(first=toy.number, events=(), usage=usage, held=held)))
+    stage.turn()
+    stage.turn()
+
+
+def test_a_job_tells_that_its_store_is_away_once_and_that_it_goes_on_when_outcomes_come(stage):
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: 0 < job.executed < 40)
+    toy = next(toy for toy in stage.world.toys.values() if toy.units)
+    for reason in ("store 'main' does not answer: refused", "store 'main' does not answer: timed out"):
+        tell(stage, toy, {a_job().id: reason})
+        assert stage.job().waits.reason == "store 'main' does not answer: refused"
+    since = stage.job().waits.since_ms
+    stage.restart()
+    stage.turn()
+    assert stage.job().waits.since_ms == since, "silence after a restart proves nothing"
+    job = stage.settle(until=lambda job: job.waits is None)
+    assert job.executed > 0
+    assert stage.settle().status == "Complete"
+    kinds = [event.kind for event in stage.jobstore.events(a_job().id)]
+    assert (kinds.count("waits"), kinds.count("goes_on")) == (1, 1)
+
+
+def test_a_store_that_stays_away_for_a_day_ends_the_job_with_what_its_last_word_was(stage):
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.settle(until=lambda job: 0 < job.executed < 40)
+    toy = next(toy for toy in stage.world.toys.values() if toy.units)
+    tell(stage, toy, {a_job().id: "store 'main' does not answer: refused"})
+    stage.clock.seconds += 23 * 3600
+    tell(stage, toy, {a_job().id: "store 'main' does not answer: refused"})
+    assert stage.job().status == "Active"
+    stage.clock.seconds += 3600
+    tell(stage, toy, {a_job().id: "store 'main' does not answer: timed out"})
+    job = stage.settle()
+    assert (job.status, job.failure.code, job.waits) == ("Failed", "StoreUnreachable", None)
+    assert job.failure.reason == "store 'main' does not answer: timed out; so it was for 24 hours"

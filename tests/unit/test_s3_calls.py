@@ -371,13 +371,19 @@ def test_tasks_wait_while_the_store_is_away_and_go_on_when_it_is_back() -> None:
     assert calls.throttle.held is None
 
 
-def test_a_store_that_stays_away_for_a_day_is_given_up() -> None:
-    calls = Calls(answer=lambda _: REFUSED)
-    caught = calls.fails(calls.store.copy_object("src", b"k", None, "dst", b"k"))
-    assert (caught.status, caught.code, caught.unknown) == (0, "StoreUnreachable", False)
-    assert "connection refused" in caught.message
-    assert calls.clock.monotonic() > 86_400
-    assert len(calls.runner.requests) < 4000
+def test_what_a_gateway_says_that_cannot_reach_the_store_is_no_word_of_the_store() -> None:
+    back_at = 600.0
+    gateway = Answer(502, headers(), b"<html>Bad Gateway</html>")
+
+    def answer(_: Request) -> Answer:
+        return Answer(200, headers(etag='"e"', content_length="0")) if calls.clock.monotonic() >= back_at else gateway
+
+    calls = Calls(answer=answer)
+    for _ in range(50):
+        calls.throttle.failed("a gateway answered 502")
+    calls.runner.run(calls.store.put_object("b", b"k", b""))
+    assert back_at <= calls.clock.monotonic() <= back_at + 60
+    assert calls.throttle.held is None
 
 
 def test_a_final_refusal_returns_what_its_retries_took_and_widens_the_window() -> None:

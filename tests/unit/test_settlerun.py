@@ -4,7 +4,7 @@ import pytest
 
 from haulier.core.errors import StoreError
 from haulier.core.task import Outcome, Task
-from haulier.engine.settlerun import SETTLE_SECONDS, SettleRun
+from haulier.engine.settlerun import AWAY_SECONDS, SETTLE_SECONDS, SettleRun
 from haulier.objectstore.memory import MemoryObjectStore
 from haulier.operations import Copy, Delete, PutTagging
 from haulier.operations.lookon import LookingOn, Untouched
@@ -79,6 +79,19 @@ def test_a_store_that_does_not_answer_is_not_waited_for_without_end():
     assert bench.paper.segments[0][1] == [100, 101, 102, 103]
     assert set(bench.run._all.codes) == {"OutcomeUnknown"}
     assert bench.paper.settled
+
+
+def test_a_store_that_is_known_to_be_away_is_waited_for_even_less():
+    lane = AnyRoom(most=2)
+    bench = Bench(keys(4), kind=SettleRun, doubt_below=4, lane=lane)
+    bench.run.fill(100)
+    bench.driver.wind_down = lambda started: bench.driver.cut(bench.driver.waiting.index(started))
+    bench.clock.time += AWAY_SECONDS
+    bench.run.tick()
+    assert not bench.run.finished
+    lane.away = "refused"
+    bench.run.tick()
+    assert bench.run.finished
 
 
 def test_nothing_more_is_looked_at_once_it_is_given_up():

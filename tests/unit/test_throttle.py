@@ -77,8 +77,22 @@ def test_an_open_breaker_lets_one_request_through_at_growing_intervals() -> None
         now += breaker.wait_seconds(now)
     assert probes[:6] == [101, 103, 107, 115, 131, 161]
     assert breaker.reason == "still refused"
-    assert not breaker.given_up(100 + 86_400)
-    assert breaker.given_up(101 + 86_401)
+
+
+def test_a_few_failures_open_the_breaker_once_nothing_else_came_for_a_while() -> None:
+    breaker = Breaker()
+    for second in (0.0, 0.1, 0.2, 0.3, 0.4):
+        breaker.failed(second, "refused")
+    assert breaker.reason is None
+    breaker.failed(0.5, "refused")
+    assert breaker.reason == "refused"
+    breaker.answered()
+    for second in (10.0, 13.0, 16.0):
+        breaker.failed(second, "refused")
+        breaker.answered()
+    for second in (20.0, 25.0, 30.0, 35.0):
+        breaker.failed(second, "too few")
+    assert breaker.reason is None
 
 
 def test_a_probe_that_never_returns_is_replaced() -> None:

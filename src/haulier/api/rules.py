@@ -37,6 +37,11 @@ def shown_reason(text: str) -> str:
     return raw[:FAILURE_REASON_BYTES_MAX].decode("utf-8", "ignore")
 
 
+def status_reason(job: Job) -> str | None:
+    """What both wires tell beside the state: why it waits, while it does, else what came with the last change."""
+    return job.status_reason if job.waits is None else shown_reason(f"{job.waits.code}: {job.waits.reason}")
+
+
 def without_options(request: Mapping[str, Any]) -> None:
     """Raises NotImplementedHere for job-level Options (decisions §2): guards and limits that were not heeded would do harm."""
     if "Options" in request:

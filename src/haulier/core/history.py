@@ -52,6 +52,10 @@ class EventKind(StrEnum):
     """`taken`: when the backup was taken that the job was brought back from."""
     RUNNER_LOST = "runner_lost"
     """`runner`, `reason`, `chunks`: so many chunks run again; their rows without an outcome are in doubt."""
+    WAITS = "waits"
+    """`code`, `reason`: a store does not answer; the tasks are held until it does, and none fails for it."""
+    GOES_ON = "goes_on"
+    """`seconds`: it answers again, after so long."""
     POSTPONED = "postponed"
     """`code`, `reason`, mostly `seconds`: the manifest cannot be read, the report not written, or the role has no credentials at
     present."""
@@ -113,6 +117,10 @@ def changes(before: Job, after: Job, *, at_ms: int, by: str | None = None, reaso
             found.append(told(EventKind.CONFIRMED, reason=reason))
         if after.paused_by != before.paused_by:
             found.append(told(EventKind.PAUSE_KEPT, reason=reason))
+        if after.waits is not None and after.waits != before.waits:
+            found.append(told(EventKind.WAITS, code=after.waits.code, reason=after.waits.reason))
+        if after.waits is None and before.waits is not None:
+            found.append(told(EventKind.GOES_ON, seconds=max(0, at_ms - before.waits.since_ms) // 1000))
     if after.priority != before.priority:
         found.append(told(EventKind.PRIORITY, priority=after.priority, was=before.priority))
     if after.delivery is not None and after.delivery != before.delivery:

@@ -96,6 +96,15 @@ class Placement(msgspec.Struct, frozen=True):
     """Of the resource name that named the bucket; rows name none."""
 
 
+class Waits(msgspec.Struct, frozen=True):
+    """Why an Active job gets nothing done at present, though nothing is wrong with it."""
+
+    code: str
+    """`StoreUnreachable`."""
+    reason: str
+    since_ms: int
+
+
 class Job(msgspec.Struct, kw_only=True):
     """One job, as stored. Treat it as frozen outside `lifecycle.advance` and the job store: make changes with `replace`.
 
@@ -150,6 +159,8 @@ class Job(msgspec.Struct, kw_only=True):
     active_ms: int = 0
     """Time spent Active before `status_since_ms`."""
     failure: Failure | None = None
+    waits: Waits | None = None
+    """None outside Active."""
 
     total: int | None = None
     """Unknown until prepared."""

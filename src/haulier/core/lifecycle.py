@@ -130,7 +130,7 @@ def advance(
     after = TRANSITIONS.get((JobStatus(job.status), event))
     if after is None:
         raise IllegalTransition(job.id, job.status, event)
-    changed = msgspec.structs.replace(job, status=after, status_since_ms=now_ms)
+    changed = msgspec.structs.replace(job, status=after, status_since_ms=now_ms, waits=None)
     if job.status == _S.ACTIVE and after != _S.ACTIVE:
         changed.active_ms = job.active_ms + max(0, now_ms - job.status_since_ms)
     if after == _S.SUSPENDED:

@@ -15,7 +15,7 @@ from haulier.core.chunk import Chunk, Segment
 from haulier.core.effects import Effect, HashedFile
 from haulier.core.failures import FailureClass
 from haulier.core.history import Happening, RecordedEvent
-from haulier.core.job import Failure, Job, Placement
+from haulier.core.job import Failure, Job, Placement, Waits
 from haulier.core.lifecycle import JobEvent
 from haulier.core.task import Disproof, Outcome, Task
 
@@ -122,6 +122,13 @@ class JobMoved(msgspec.Struct, frozen=True, tag=True):
     """The status from which the caller moves it: in any other the entry changes nothing, so repeating it is safe. None = any."""
 
 
+class JobWaits(msgspec.Struct, frozen=True, tag=True):
+    """The job waits for what is away, or goes on (None). Changes nothing outside Active."""
+
+    job: str
+    waits: Waits | None
+
+
 class DeliveryEnded(msgspec.Struct, frozen=True, tag=True):
     """The delivery of that number of a job that has ended is over; `core.delivery.ended`."""
 
@@ -130,7 +137,7 @@ class DeliveryEnded(msgspec.Struct, frozen=True, tag=True):
     failure: Failure | None = None
 
 
-Entry = DeliveryEnded | ChunksStaged | ChunksOpened | SegmentAdded | ChunkReleased | ChunkSealed | JobMoved | Happening
+Entry = DeliveryEnded | ChunksStaged | ChunksOpened | SegmentAdded | ChunkReleased | ChunkSealed | JobMoved | JobWaits | Happening
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,6 +37,10 @@ class Lane(Protocol):
         """How many more tasks may start now."""
         ...
 
+    def held(self) -> str | None:
+        """Why its tasks are held; None while the store is reached."""
+        ...
+
     def acquired(self) -> None:
         """A task was started."""
         ...
@@ -168,6 +172,10 @@ class ChunkRun:
         return self.unit.job
 
     # -- starting
+
+    def held(self) -> str | None:
+        """Why tasks of it are held; None while every store it needs is reached."""
+        return next((reason for lane in self._lanes.values() if (reason := lane.held()) is not None), None)
 
     def fill(self, room: int) -> int:
         """Start as many requests as there is room for; how many were started."""

@@ -21,14 +21,21 @@ from haulier.objectstore.throttle import Throttle
 class StoreLane:
     """The store for one bucket under one role, and its throttle (`chunkrun.Lane`)."""
 
-    __slots__ = ("acquired", "name", "released", "room", "store")
+    __slots__ = ("_endpoint", "_throttle", "acquired", "name", "released", "room", "store")
 
-    def __init__(self, name: str, store: S3ObjectStore, throttle: Throttle) -> None:
-        self.name = name
-        self.store: ObjectStore = store
+    def __init__(self, store: Store, objects: S3ObjectStore, throttle: Throttle) -> None:
+        self.name = store.name
+        self.store: ObjectStore = objects
+        self._endpoint = store.endpoint
+        self._throttle = throttle
         self.room = throttle.room
         self.acquired = throttle.acquired
         self.released = throttle.released
+
+    def held(self) -> str | None:
+        """Why its tasks are held, with the store's name and address; None while the store is reached."""
+        reason = self._throttle.held
+        return None if reason is None else f"store {self.name!r} at {self._endpoint} does not answer: {reason}"
 
 
 class Connections:
@@ -82,7 +89,7 @@ class Connections:
                 throttle = Throttle(self._clock, store.in_flight_max, gate=self._gates.of(store.name))
                 objects = S3ObjectStore(store, credentials, throttle=throttle, clock=self._clock, random=self._random)
                 self._keyring.add(brief.account, brief.role.name, store.name, objects)
-                lane = self._lanes[key] = StoreLane(store.name, objects, throttle)
+                lane = self._lanes[key] = StoreLane(store, objects, throttle)
             return lane
 
     def store(self, brief: JobBrief, bucket: str, *, writes: bool) -> ObjectStore:

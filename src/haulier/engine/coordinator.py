@@ -244,6 +244,9 @@ class Coordinator:
         for store, usage in notice.events.usage.items():
             if usage.server is not None:
                 self._proofs.seen(store, usage.server)
+        if notice.events.usage:  # it tells what is held when it tells what it does
+            for run in self._runs.values():
+                run.heard(notice.runner, notice.events.held.get(run.job.id))
 
     def _lost(self, runner: str, reason: str) -> None:
         self._dispatch.runners.pop(runner, None)

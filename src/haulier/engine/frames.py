@@ -275,6 +275,8 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Of the grants that hold on the runner."""
     usage: dict[str, Usage] = {}
     """By store: what was done to it since the last time it was told; measured under these grants."""
+    held: dict[str, str] = {}
+    """By job, told with `usage`: why tasks of it are held here."""
 
 
 # -- carriage -----------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from haulier.core.history import EventKind
-from haulier.core.job import Failure
+from haulier.core.job import Failure, Waits
 from haulier.core.lifecycle import JobEvent, JobStatus
 from haulier.core.ports import Clock, JobStore
 from haulier.engine.dispatch import Dispatch
@@ -16,7 +16,8 @@ from haulier.engine.progress import Progress
 from haulier.engine.proofs import Proofs, Unproven
 
 FAILURE_JUDGED_FROM: Final = 1_000
-DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
 ROLE_SECONDS: Final = 10.0
 """How often a job is asked for its role, though no unit of it goes out: a chunk may run for hours."""
 _ACTS_AS_ROLE: Final = frozenset({JobStatus.PREPARING, JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED})
@@ -29,6 +30,8 @@ class JobLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs whose tasks run at the same time; the others wait in Ready."""
     confirmation_days: float = 30
     """After so long in Suspended a job ends Failed."""
+    outage_hours: float = 24
+    """A store that does not answer for so long ends the jobs that need it."""
 
 
 class JobLife:
@@ -69,7 +72,7 @@ class JobLife:
             self._load(run)
             self._file_units.report(run)
         elif status in (JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED):
-            self._keep_running(run, status, may_run=may_run)
+            self._keep_running(run, status, limits, may_run=may_run)
 
     def _has_role(self, run: JobRun, status: JobStatus) -> bool:
         """Whether the job may go on acting as its role; it fails where that is over (reliability.md §7)."""
@@ -86,7 +89,7 @@ class JobLife:
             failure = Failure("ConfirmationTimeout", f"the job was not confirmed within {days:g} days")
             self._progress.move(run, JobEvent.EXPIRED, failure=failure)
 
-    def _keep_running(self, run: JobRun, status: JobStatus, *, may_run: bool) -> None:
+    def _keep_running(self, run: JobRun, status: JobStatus, limits: JobLimits, *, may_run: bool) -> None:
         self._load(run)
         if status is JobStatus.READY and may_run:
             if self._proven(run):
@@ -95,7 +98,7 @@ class JobLife:
                 self._hand_out.open(run)
                 self._progress.move(run, JobEvent.STARTED)
         elif status is JobStatus.ACTIVE:
-            self._keep_active(run, may_run=may_run)
+            self._keep_active(run, limits, may_run=may_run)
         elif status is JobStatus.PAUSING:
             if not run.unsealed:
                 self._progress.move(run, JobEvent.TASKS_DONE)
@@ -105,7 +108,21 @@ class JobLife:
         elif status is JobStatus.PAUSED and may_run and run.job.paused_by == "priority":
             self._progress.move(run, JobEvent.RELEASED)
 
-    def _keep_active(self, run: JobRun, *, may_run: bool) -> None:
+    def _watch_stores(self, run: JobRun, hours: float) -> bool:
+        """Tell whether a store is away, and end the job when that has lasted too long; False then."""
+        waits = run.job.waits
+        if waits is None and run.away is not None:
+            self._progress.outage(run, Waits("StoreUnreachable", run.away, self._clock.now_ms()))
+        elif waits is not None and run.goes_on:
+            self._progress.outage(run, None)
+        elif waits is not None and self._clock.now_ms() - waits.since_ms > hours * HOUR_MS:
+            self._progress.fail(run, waits.code, f"{run.away or waits.reason}; so it was for {hours:g} hours")
+            return False
+        return True
+
+    def _keep_active(self, run: JobRun, limits: JobLimits, *, may_run: bool) -> None:
+        if not self._watch_stores(run, limits.outage_hours):
+            return
         job = run.job
         if job.executed >= FAILURE_JUDGED_FROM and 2 * job.failed > job.executed:
             reason = f"{job.failed} of {job.executed} tasks failed, more than 50 %"

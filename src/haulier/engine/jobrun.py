@@ -43,6 +43,10 @@ class JobRun:
         """Why it has no credentials, as its record was told."""
         self.trouble: str | None = None
         """Why a chunk could not be loaded, likewise."""
+        self._away: dict[str, str] = {}
+        """By runner: why it holds tasks of the job."""
+        self._moved_on = False
+        """Whether outcomes came since tasks were last held."""
         self.loaded = False
         self.chunks: dict[int, Chunk] = {}
         self.segments: dict[int, list[Segment]] = {}
@@ -191,11 +195,30 @@ class JobRun:
         """Whether the file unit that runs now has this attempt."""
         return self.file_unit is not None and self.file_unit.attempt == attempt
 
+    def heard(self, runner: str, held: str | None) -> None:
+        """A runner told whether it holds tasks of the job, because a store does not answer."""
+        if held is None:
+            self._away.pop(runner, None)
+        else:
+            self._away[runner] = held
+            self._moved_on = False
+
+    @property
+    def away(self) -> str | None:
+        """Why tasks of it are held, by a word of any runner."""
+        return next(iter(self._away.values()), None)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether outcomes came since tasks were last held: after a restart silence alone proves nothing."""
+        return self._moved_on and not self._away
+
     def flushed(self, segment: Segment, horizon: int) -> None:
         """A segment was written."""
         self.segments.setdefault(segment.chunk, []).append(segment)
         self.losses.pop(segment.chunk, None)
         self.trouble = None
+        self._moved_on = True
         chunk = self.chunks[segment.chunk]
         self.chunks[segment.chunk] = msgspec.structs.replace(chunk, horizon=max(chunk.horizon, horizon))
 
@@ -205,6 +228,7 @@ class JobRun:
         del self.held[index]
         self.settling.discard(index)
         self.unsealed -= 1
+        self._moved_on = True
         return [segment.name for segment in self.segments.pop(index, ())]
 
     def given_back(self, index: int, horizon: int) -> None:
@@ -216,6 +240,7 @@ class JobRun:
 
     def runner_lost(self, runner: str) -> list[int]:
         """Take back what the runner held: rows below the horizon are in doubt now. Returns the chunks."""
+        self._away.pop(runner, None)
         lost = [index for index, held in self.held.items() if held.runner == runner]
         for index in lost:
             del self.held[index]

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import structlog
 
 from haulier.core.history import EventKind, happening
-from haulier.core.job import Failure
+from haulier.core.job import Failure, Waits
 from haulier.core.lifecycle import JobEvent
-from haulier.core.ports import Clock, DeliveryEnded, Entry, JobMoved
+from haulier.core.ports import Clock, DeliveryEnded, Entry, JobMoved, JobWaits
 from haulier.engine.jobrun import JobRun
 
 _log = structlog.get_logger(__name__)
@@ -61,6 +62,12 @@ class Progress:
             _log.warning("job waits", job=run.job.id, reason=problem)
             self.note(run, EventKind.POSTPONED, code="CredentialsUnavailable", reason=problem)
         run.waits_for = problem or run.waits_for
+
+    def outage(self, run: JobRun, waits: Waits | None) -> None:
+        """A store that it needs does not answer, or does so again (None)."""
+        _log.warning("job waits" if waits is not None else "job goes on", job=run.job.id, reason=waits and waits.reason)
+        run.job = msgspec.structs.replace(run.job, waits=waits)  # so that it is told once, also before it is stored
+        self.add(JobWaits(run.job.id, waits))
 
     def moves(self, run: JobRun) -> bool:
         """Whether a move of the job waits for its commit: until then nothing is decided about it."""

@@ -220,7 +220,8 @@ class Runner:
     def _tell_usage(self, *, urgent: bool) -> None:
         """The coordinator hears of it with the next events, or at once."""
         self._told_at = self._clock.monotonic()
-        self._mailbox.tell(self._serial, self._gates.usage(), urgent=urgent)
+        held = {run.job: reason for run in self._runs if (reason := run.held()) is not None}
+        self._mailbox.tell(self._serial, self._gates.usage(), held, urgent=urgent)
 
     def _rejected(self, account: str, role: str, store: str, credentials: Credentials) -> None:
         access_key = credentials.access_key
@@ -375,12 +376,14 @@ class Mailbox:
         self._collected = 0
         self._serial = 0
         self._usage: dict[str, Usage] = {}
+        self._held: dict[str, str] = {}
         self._urgent = False
 
-    def tell(self, serial: int, usage: dict[str, Usage], *, urgent: bool) -> None:
+    def tell(self, serial: int, usage: dict[str, Usage], held: dict[str, str], *, urgent: bool) -> None:
         """What goes along with the next events; `urgent`: even if there are none. From any thread."""
         with self._lock:
-            self._serial, self._usage, self._urgent = serial, usage, self._urgent or urgent
+            self._serial, self._usage, self._held = serial, usage, held
+            self._urgent = self._urgent or urgent
             if urgent:
                 self._lock.notify_all()
 
@@ -399,7 +402,8 @@ class Mailbox:
             found = tuple(event for number, event in self._kept if number >= first)
             self._collected = self._next - 1
             usage, self._usage, self._urgent = self._usage, {}, False
-            return Events(first=first, events=found, serial=self._serial, usage=usage)
+            held, self._held = self._held, {}
+            return Events(first=first, events=found, serial=self._serial, usage=usage, held=held)
 
     def acknowledge(self, number: int) -> Iterator[Event]:
         """Forget events up to the number, and return them."""

@@ -15,6 +15,8 @@ from haulier.operations.lookon import LookingOn
 
 SETTLE_SECONDS: Final = 60.0
 """How long an ending job waits for a store that tells what became of its last requests."""
+AWAY_SECONDS: Final = 10.0
+"""The same of a store that does not answer at all."""
 NOT_READ: Final = Outcome(0, "OutcomeUnknown", "whether it was carried out could not be read back before the job ended")
 
 
@@ -34,7 +36,7 @@ class SettleRun(ChunkRun):
         clock: Clock,
     ) -> None:
         super().__init__(unit, rows, done_rows, LookingOn(operation), lanes, driver=driver, writer=writer, clock=clock)
-        self._until = clock.monotonic() + SETTLE_SECONDS
+        self._begun = clock.monotonic()
         self._given_up = unit.blind
 
     def _limit(self) -> int:
@@ -49,7 +51,8 @@ class SettleRun(ChunkRun):
 
     def tick(self) -> None:
         """As of a chunk that runs; and after some time what was not read is unknown."""
-        if not self.finished and not self._given_up and self._clock.monotonic() >= self._until:
+        most = SETTLE_SECONDS if self.held() is None else AWAY_SECONDS
+        if not self.finished and not self._given_up and self._clock.monotonic() - self._begun >= most:
             self._given_up = True
             for started in tuple(self._started.values()):
                 self._driver.wind_down(started)

@@ -35,6 +35,7 @@ from haulier.core.ports import (
     DeliveryEnded,
     Entry,
     JobMoved,
+    JobWaits,
     SegmentAdded,
 )
 from haulier.core.restoring import in_doubt
@@ -76,7 +77,7 @@ def chunks_named(entries: Iterable[Entry]) -> dict[str, set[int]]:
                 named.setdefault(entry.segment.job, set()).add(entry.segment.chunk)
             case ChunkReleased() | ChunkSealed():
                 named.setdefault(entry.job, set()).add(entry.chunk)
-            case JobMoved() | Happening() | DeliveryEnded():
+            case JobMoved() | JobWaits() | Happening() | DeliveryEnded():
                 pass
     return named
 
@@ -139,6 +140,8 @@ class Ledger:
                     self._seal(entry)
                 case JobMoved():
                     self._move(entry)
+                case JobWaits():
+                    self._wait(entry)
                 case Happening():
                     self._note(entry)
                 case DeliveryEnded():
@@ -251,6 +254,13 @@ class Ledger:
         if moved.status in TERMINAL:
             self.ended.add(entry.job)
         self.happened += changes(job, moved, at_ms=self._now_ms, reason=entry.reason)
+
+    def _wait(self, entry: JobWaits) -> None:
+        job = self.jobs.get(entry.job)
+        if job is not None and job.status == JobStatus.ACTIVE and job.waits != entry.waits:
+            after = self.jobs[entry.job] = msgspec.structs.replace(job, waits=entry.waits)
+            self.moved.add(entry.job)
+            self.happened += changes(job, after, at_ms=self._now_ms)
 
     def _end_delivery(self, entry: DeliveryEnded) -> None:
         job = self.jobs.get(entry.job)

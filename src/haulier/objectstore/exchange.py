@@ -30,6 +30,8 @@ CLOCK_SAMPLE_SECONDS: Final = 10
 FORMS_MAX: Final = 1000
 NO_QUERY: Final = ("", "")
 XML_HEADERS: Final = (("content-type", "application/xml"),)
+_FROM_A_GATEWAY: Final = (502, 504)
+"""What a proxy answers that cannot reach the store: no word of the store itself."""
 _BODY: Final = ("content-md5", "x-amz-content-sha256")
 
 
@@ -201,8 +203,8 @@ class Exchange:
         second, credentials = signed
         throttle = self.throttle
         error, verdict = refused.error, refused.verdict
-        if not answer.status:
-            throttle.failed(error.message)
+        if not answer.status or answer.status in _FROM_A_GATEWAY:
+            throttle.failed(error.message if not answer.status else f"a gateway answered {answer.status}")
         elif verdict is Verdict.THROTTLED:
             throttle.throttled()
         elif verdict is Verdict.FINAL:
@@ -218,7 +220,14 @@ class Exchange:
                 error.status, error.code, error.message, unknown=True, since_ms=begun_ms, request_id=error.request_id
             )
         now = self.clock.monotonic()
-        delay = tries.refused(verdict, now=now, quota=throttle.quota, begun_ms=begun_ms, retry_after=refused.retry_after)
+        delay = tries.refused(
+            verdict,
+            now=now,
+            quota=throttle.quota,
+            begun_ms=begun_ms,
+            retry_after=refused.retry_after,
+            away=throttle.held is not None,
+        )
         if delay is None:
             raise tries.final(error)
         if verdict is Verdict.SKEWED:
@@ -244,8 +253,6 @@ class Exchange:
         breaker, gate = self.throttle.breaker, self.throttle.gate
         while breaker.reason is not None:
             now = self.clock.monotonic()
-            if breaker.given_up(now):
-                raise StoreError(0, "StoreUnreachable", f"the store could not be reached for too long: {breaker.reason}")
             if breaker.may_probe(now):
                 break
             await Sleep(breaker.wait_seconds(now))

@@ -12,8 +12,8 @@ THROTTLED_DELAY_SECONDS: Final = 1.0
 DELAY_SECONDS_MAX: Final = 20.0
 RETRY_AFTER_SECONDS_MAX: Final = 5.0
 """How far a store's Retry-After may stretch a delay."""
-THROTTLED_SECONDS_MAX: Final = 15 * 60.0
-"""For so long throttled answers do not count against a task."""
+PATIENCE_SECONDS: Final = 15 * 60.0
+"""For so long throttled answers do not count against a task, nor do failures while the store is taken to be away."""
 
 
 class Verdict(Enum):
@@ -120,9 +120,16 @@ class Tries:
         self.since_ms: int | None = None
 
     def refused(
-        self, verdict: Verdict, *, now: float, quota: RetryQuota, begun_ms: int, retry_after: float | None = None
+        self,
+        verdict: Verdict,
+        *,
+        now: float,
+        quota: RetryQuota,
+        begun_ms: int,
+        retry_after: float | None = None,
+        away: bool = False,
     ) -> float | None:
-        """Seconds to wait before the next try; None = the refusal is final."""
+        """Seconds to wait before the next try; None = the refusal is final. `away`: this was an open breaker's probe."""
         if verdict is Verdict.FINAL:
             return None
         if verdict is Verdict.EXPIRED:
@@ -134,7 +141,7 @@ class Tries:
         if verdict is Verdict.UNCERTAIN and not self.uncertain:
             self.uncertain = True
             self.since_ms = begun_ms
-        if self._counts(verdict, now):
+        if self._counts(verdict, now, away=away):
             self.counted += 1
             if self.counted >= TRIES_MAX:
                 return None
@@ -144,11 +151,12 @@ class Tries:
         self.retries += 1
         return delay
 
-    def _counts(self, verdict: Verdict, now: float) -> bool:
-        """A store that cannot be reached is the breaker's matter, and a throttled answer counts only after a long time."""
+    def _counts(self, verdict: Verdict, now: float, *, away: bool) -> bool:
+        """A store that cannot be reached is the breaker's matter. A throttled answer counts only after a long time; so does a
+        failure while the store seems to be away, for the last object of a job may be what makes it seem so."""
         if verdict is Verdict.UNSENT:
             return False
-        return verdict is not Verdict.THROTTLED or now - self._started > THROTTLED_SECONDS_MAX
+        return not (away or verdict is Verdict.THROTTLED) or now - self._started > PATIENCE_SECONDS
 
     def final(self, error: StoreError) -> StoreError:
         """The last refusal as the call's own: still unknown if any try was."""

@@ -15,10 +15,13 @@ CUT: Final = 0.7
 CUT_SECONDS: Final = 0.5
 """Answers to requests sent before a cut must not cut again."""
 FAILURES_MAX: Final = 50
+FAILURES_FEW: Final = 5
+FEW_SECONDS: Final = 0.5
+"""So many failures, and nothing else for so long, open the breaker too: a job with few requests in flight would take very long to
+collect more, and use up its tries."""
 PROBE_SECONDS: Final = 1.0
 PROBE_SECONDS_MAX: Final = 30.0
 PROBE_LOST_SECONDS: Final = 120.0
-OUTAGE_SECONDS_MAX: Final = 24 * 3600.0
 
 
 class Window:
@@ -54,22 +57,22 @@ class Window:
 
 class Breaker:
     """Holds tasks while a store cannot be reached, instead of failing millions: opens after 50 connection-class failures in a
-    row, then lets one request through at growing intervals, and closes on any HTTP answer."""
+    row, or a few that nothing interrupts for half a second, then lets one request through at growing intervals, and closes on any
+    answer of the store's own. How long an outage may last is not for it to say."""
 
-    __slots__ = ("_delay", "_opened_at", "_probe_at", "_probing_since", "failures", "outage_seconds_max", "reason")
+    __slots__ = ("_delay", "_failing_since", "_probe_at", "_probing_since", "failures", "reason")
 
-    def __init__(self, outage_seconds_max: float = OUTAGE_SECONDS_MAX) -> None:
-        self.outage_seconds_max = outage_seconds_max
+    def __init__(self) -> None:
         self.reason: str | None = None
         """Why it is open; None = closed."""
         self.failures = 0
         """In a row, up to the last request."""
         self._delay = PROBE_SECONDS
-        self._opened_at = self._probe_at = 0.0
+        self._failing_since = self._probe_at = 0.0
         self._probing_since: float | None = None
 
     def answered(self) -> None:
-        """Any HTTP answer."""
+        """Any answer of the store's own."""
         self.failures = 0
         self.reason = None
         self._probing_since = None
@@ -77,11 +80,13 @@ class Breaker:
     def failed(self, now: float, reason: str) -> None:
         """No answer."""
         self.failures += 1
+        if self.failures == 1:
+            self._failing_since = now
         if self.reason is None:
-            if self.failures < FAILURES_MAX:
+            few = self.failures >= FAILURES_FEW and now - self._failing_since >= FEW_SECONDS
+            if self.failures < FAILURES_MAX and not few:
                 return
             self.reason = reason
-            self._opened_at = now
             self._delay = PROBE_SECONDS
             self._probe_at = now + self._delay
         elif self._probing_since is not None:
@@ -103,10 +108,6 @@ class Breaker:
         """How long a held task should sleep before it asks again."""
         return min(PROBE_SECONDS, max(0.05, self._probe_at - now))
 
-    def given_up(self, now: float) -> bool:
-        """Open for longer than an outage may last."""
-        return self.reason is not None and now - self._opened_at > self.outage_seconds_max
-
 
 class Throttle:
     """How hard one (store, bucket, role) may be pressed by one runner, within what its gate lets through to the store.
@@ -117,19 +118,12 @@ class Throttle:
 
     __slots__ = ("_clock", "breaker", "gate", "in_use", "quota", "window")
 
-    def __init__(
-        self,
-        clock: Clock,
-        in_flight_max: int,
-        *,
-        gate: Gate | None = None,
-        outage_seconds_max: float = OUTAGE_SECONDS_MAX,
-    ) -> None:
+    def __init__(self, clock: Clock, in_flight_max: int, *, gate: Gate | None = None) -> None:
         """`in_flight_max` is the store's; `gate` says how much of it this runner has: all of it without one."""
         self._clock = clock
         self.window = Window(in_flight_max)
         self.quota = RetryQuota()
-        self.breaker = Breaker(outage_seconds_max)
+        self.breaker = Breaker()
         self.gate = gate or Gate(clock, Grant(in_flight_max))
         self.in_use = 0
 

@@ -179,6 +179,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of a request's body; the XML reader takes no more than the default in any case."""
     confirmation_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = 30
     """After so long in Suspended a job ends Failed."""
+    store_outage_hours: Annotated[float, Meta(ge=0.001, le=24 * DAYS_MAX)] = 24.0
+    """A store that does not answer for so long ends the jobs that need it; until then their tasks are held, and none fails."""
     retention_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = 90
     """A job's record is kept so long after its end."""
     spool_retention_days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = 7

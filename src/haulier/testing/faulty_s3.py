@@ -37,6 +37,7 @@ ERROR_IN_200: Final = "200 with <Error>"
 EMPTY_200: Final = "200, empty"
 CUT_200: Final = "200, cut XML"
 ERROR_500: Final = "500 InternalError"
+GATEWAY_502: Final = "502 of a gateway that cannot reach it"
 RESET_BEFORE: Final = "reset before the effect"
 RESET_AFTER: Final = "reset after the effect"
 HALF_ANSWER: Final = "half of the answer, then closed"
@@ -103,6 +104,7 @@ class FaultyS3:
         self._count = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self._listener.setblocking(False)
+        self._port: int = self._listener.getsockname()[1]
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="faulty-s3", daemon=True)
@@ -115,7 +117,7 @@ class FaultyS3:
     def endpoint(self) -> str:
         """Where it listens."""
         scheme = "http" if self._tls is None else "https"
-        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"{scheme}://127.0.0.1:{self._port}"
 
     @property
     def effects(self) -> list[tuple[str, str, bytes]]:
@@ -147,6 +149,27 @@ class FaultyS3:
     def release(self) -> None:
         """Deal with the requests that are held."""
         self._call(self._release)
+
+    def go_away(self) -> None:
+        """Reset every connection, and refuse new ones until `come_back`."""
+
+        def leave() -> None:
+            self._selector.unregister(self._listener)
+            self._listener.close()
+            for connection in tuple(self._open):
+                self._close(connection, reset=True)
+
+        self._call(leave)
+
+    def come_back(self) -> None:
+        """Listen again, at the same address."""
+
+        def listen() -> None:
+            self._listener = socket.create_server(("127.0.0.1", self._port), backlog=4096)
+            self._listener.setblocking(False)
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+
+        self._call(listen)
 
     def close_idle(self) -> None:
         """Close every connection that has no request, and wait until that is done."""
@@ -343,6 +366,8 @@ class FaultyS3:
                 reply.headers["retry-after"] = self.retry_after
         elif kind == ERROR_500:
             reply = error_reply(500, "InternalError", "something broke")
+        elif kind == GATEWAY_502:
+            reply = Reply(502, b"<html><body>Bad Gateway</body></html>")
         else:
             reply = self._answers.carry_out(seen)
         if kind == RESET_AFTER:

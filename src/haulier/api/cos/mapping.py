@@ -136,7 +136,7 @@ def describe(job: Job, account: Account) -> dict[str, Any]:
             "ProgressSummary": _progress(job),
             "RoleArn": job.role_arn if job.dialect == "cos" else cos_role_arn(account, job.role),
             "Status": str(job.status),
-            "StatusUpdateReason": job.status_reason or ("Job complete" if job.status == JobStatus.COMPLETE else None),
+            "StatusUpdateReason": rules.status_reason(job) or ("Job complete" if job.status == JobStatus.COMPLETE else None),
             "SuspendedCause": None if job.suspended_cause is None else "AwaitingConfirmation",
             "SuspendedDate": job.suspended_ms,
             "TerminationDate": job.ended_ms,

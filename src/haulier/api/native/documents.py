@@ -155,6 +155,14 @@ class FailureDocument(Answer, kw_only=True):
     reason: str
 
 
+class WaitsDocument(Answer, kw_only=True):
+    """What an Active job waits for: nothing fails meanwhile."""
+
+    code: str
+    reason: str
+    since: Time
+
+
 class PlacementDocument(Answer, kw_only=True):
     """Which store answers for a bucket: found when the job was created, and kept."""
 
@@ -248,6 +256,8 @@ class JobDocument(Answer, kw_only=True):
     """Time spent Active before `status_since`; while the job is Active, the time since then comes on top."""
     progress: ProgressDocument
     failure: FailureDocument | None
+    waits: WaitsDocument | None
+    """Why nothing gets done at present, because a store does not answer."""
     tags: dict[str, str]
     delivery: DeliveryDocument | None
     """The last one that was asked for."""
@@ -315,6 +325,7 @@ class ProgressMessage(Answer, kw_only=True):
     active_seconds: Annotated[float, Meta(ge=0)]
     progress: ProgressDocument
     failure: FailureDocument | None
+    waits: WaitsDocument | None
 
 
 class EndDocument(Answer, kw_only=True):

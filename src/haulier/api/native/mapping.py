@@ -31,6 +31,7 @@ from haulier.api.native.documents import (
     RetriedDocument,
     RetryDocument,
     SampleDocument,
+    WaitsDocument,
 )
 from haulier.api.native.jsonbody import convert, refusal
 from haulier.api.restxml import Model
@@ -294,6 +295,9 @@ def job_document(job: Job) -> JobDocument:
         active_seconds=job.active_ms / 1000,
         progress=progress(job),
         failure=_failure(job),
+        waits=None
+        if job.waits is None
+        else WaitsDocument(code=job.waits.code, reason=job.waits.reason, since=moment(job.waits.since_ms)),
         tags=job.tags,
         delivery=_delivery(job),
         retry=None if job.retry is None else RetriedDocument(of=job.retry.of, codes=job.retry.codes, kinds=job.retry.kinds),

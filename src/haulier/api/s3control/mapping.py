@@ -121,7 +121,7 @@ def describe(job: Job, account: Account, now_ms: int, *, extensions: bool = True
                 **(_failures(job) if extensions else {}),
                 "Timers": {"ElapsedTimeInActiveSeconds": rules.active_seconds(job, now_ms)},
             },
-            "StatusUpdateReason": job.status_reason,
+            "StatusUpdateReason": rules.status_reason(job),
             "FailureReasons": []
             if job.failure is None
             else [{"FailureCode": job.failure.code, "FailureReason": rules.shown_reason(job.failure.reason)}],
