@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +20,7 @@ from wire.native import NativeClient
 
 class FaultyBench:
     """The store, two runners on it, and jobs by the S3 wire. `limits` are further keys of the store's settings, `extra` of other
-    tables; `folder` is the server's, where it is to outlive it."""
+    tables; `folder` is the server's, where it is to outlive it, `launcher` as `HaulierServer` has it."""
 
     def __init__(
         self,
@@ -29,6 +29,7 @@ class FaultyBench:
         role_keys: Mapping[str, object] | None = None,
         folder: Path | None = None,
         extra: Mapping[str, Mapping[str, object]] | None = None,
+        launcher: Sequence[str] = (),
         **limits: object,
     ) -> None:
         self.store = FaultyS3(("photos", "copies", "lists", "scratch"))
@@ -42,7 +43,7 @@ class FaultyBench:
         }
         keys = None if role_keys is None else {"main": role_keys}
         self.stores = {"main": settings}
-        self.server = HaulierServer(self.stores, runners=runners, role_keys=keys, folder=folder, extra=extra)
+        self.server = HaulierServer(self.stores, runners=runners, role_keys=keys, folder=folder, extra=extra, launcher=launcher)
 
     def __enter__(self) -> Self:
         self.store.__enter__()

@@ -209,6 +209,31 @@ def test_a_disk_that_refuses_is_a_problem_until_it_takes_everything(
     assert kinds(tmp_path / "audit") == ["log opened", "before", "during", "log closed"]
 
 
+def test_half_a_line_that_a_disk_would_not_even_cut_off_is_cut_off_later(
+    log: AuditLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.record({"kind": "before"}, durable=True)
+    write = os.write
+
+    def write_half(descriptor: int, data: bytes) -> int:
+        if not data.startswith(b'{"sequence"'):
+            return write(descriptor, data)
+        write(descriptor, data[:20])
+        raise OSError(28, "No space left on device")
+
+    def refuse(_descriptor: int, _size: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", write_half)
+        patched.setattr(os, "ftruncate", refuse)
+        log.record({"kind": "during"}, durable=True)
+        assert log.problem == "the audit log cannot be written: No space left on device"
+    log.stop()
+    assert kinds(tmp_path / "audit") == ["log opened", "before", "during", "log closed"]
+    assert verify(tmp_path / "audit").lines == 4
+
+
 def test_a_disk_that_stalls_is_a_problem_too(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
     going_on = threading.Event()
     with monkeypatch.context() as patched:

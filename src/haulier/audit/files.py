@@ -1,5 +1,6 @@
 """The audit log's files: `audit/<first sequence>.jsonl` in the data directory, a new one whenever one has grown large."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ class Tail:
         self._folder = folder
         self._descriptor: int | None = None
         self._size = 0
+        self._torn = False
         self.end = Link()
         self.torn_bytes = 0
         """Bytes of a half-written line that were cut off when the log was opened."""
@@ -59,19 +61,25 @@ class Tail:
             raise AuditBroken(f"{path} cannot be continued, its last line was changed: {error}") from None
 
     def append(self, lines: bytes, end: Link) -> None:
-        """Write whole lines that end at `end`, durably. Raises OSError, and has then written nothing or all."""
+        """Write whole lines that end at `end`, durably. Raises OSError, and has then written nothing, or what the next call (or
+        whoever opens the log) cuts off first."""
         if self._descriptor is None or self._size > FILE_BYTES_MAX:
             self._begin_file()
         descriptor = self._descriptor
         assert descriptor is not None
+        if self._torn:
+            os.ftruncate(descriptor, self._size)  # half a line would break the chain for ever
+        self._torn = True
         try:
             written = 0
             while written < len(lines):
                 written += os.write(descriptor, lines[written:])
             os.fdatasync(descriptor)
         except OSError:
-            os.ftruncate(descriptor, self._size)  # half a line would break the chain for ever
+            with contextlib.suppress(OSError):  # a disk that refuses this too is asked again by the next call
+                os.ftruncate(descriptor, self._size)
             raise
+        self._torn = False
         self._size += len(lines)
         self.end = end
 

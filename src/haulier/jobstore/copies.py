@@ -106,7 +106,7 @@ def bring_back(copied: Path, taken_ms: int, now_ms: int) -> BroughtBack:
         with engine.connect() as connection:
             sqlite.checkpoint(connection)
     except SQLAlchemyError as error:
-        raise SettingsError("server.data_dir", f"{copied} cannot be used: {error}") from error
+        raise SettingsError("server.data_dir", f"{copied} cannot be used: {sqlite.in_short(error)}") from error
     finally:
         engine.dispose()
     return BroughtBack(epoch=number, jobs=len(jobs), sealed_secrets=sealed)

@@ -47,7 +47,7 @@ def opened(path: Path) -> Iterator[Connection]:
             migrations.check_newest(connection, str(path))
             yield connection
     except SQLAlchemyError as error:
-        raise SettingsError("server.data_dir", f"{path} cannot be read: {error}") from error
+        raise SettingsError("server.data_dir", f"{path} cannot be read: {sqlite.in_short(error)}") from error
     finally:
         engine.dispose()
 

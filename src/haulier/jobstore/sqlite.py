@@ -46,6 +46,11 @@ def cannot_now(error: BaseException) -> bool:
     return isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in _CANNOT_NOW
 
 
+def in_short(error: BaseException) -> str:
+    """SQLite's own words, without what SQLAlchemy says around them."""
+    return str(error.orig if isinstance(error, DBAPIError) else error)
+
+
 def writing_engine(path: Path) -> Engine:
     """For the writer alone, which keeps one connection of it. The file is made with mode 0600 where it does not exist; SQLite
     gives its companions (`-wal`, `-shm`) the same mode."""

@@ -73,11 +73,13 @@ class HaulierServer:
         extra: Mapping[str, Mapping[str, object]] | None = None,
         role_keys: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
     ) -> None:
         """`stores` are the `[stores.…]` tables (see `SeaweedFS.settings`), `extra` keys that are added to the other tables.
         `role_keys`: store → keys of the role's own, or how it gets them; without it uses the stores' keys. `environment` is added
-        to ours."""
+        to ours. `launcher` is a command that puts the command behind it, which is the server's, in its own place."""
         self._own_folder = folder is None
+        self._launcher = launcher
         self.folder = folder or Path(tempfile.mkdtemp(prefix="haulier-server-"))
         self.config_file = self.folder / "haulier.toml"
         self.log_file = self.folder / "server.log"
@@ -107,7 +109,7 @@ class HaulierServer:
         """Start it and do not wait."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "haulier", "serve", "--config", str(self.config_file)],
+                [*self._launcher, sys.executable, "-m", "haulier", "serve", "--config", str(self.config_file)],
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
