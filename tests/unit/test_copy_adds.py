@@ -88,7 +88,9 @@ def test_other_characters_than_ascii_are_sent_again_as_they_came() -> None:
     ]
 
 
-@pytest.mark.parametrize("told", [{"x-amz-missing-meta": "2"}, {"content-disposition": "caf\u00e9"}])
+@pytest.mark.parametrize(
+    "told", [{"x-amz-missing-meta": "2"}, {"content-disposition": "caf\u00e9"}, {"content-disposition": "a\x7fb"}]
+)
 def test_metadata_that_could_not_be_carried_is_not_lost_silently(bench: Bench, told: dict[str, str]) -> None:
     with pytest.raises(Unmergeable):
         NewMetadata().over(ObjectHead(size=0, etag="e", modified_ms=0, headers=told))

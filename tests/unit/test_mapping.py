@@ -225,6 +225,22 @@ def test_what_would_smuggle_a_header_into_the_stores_request_is_refused(refused:
     assert error.value.path == path
 
 
+@pytest.mark.parametrize("text", ["全角\u3000空白", "a\u00a0b", "a\u200db", "co\u00adop", "a\tb", "50%"])
+def test_text_that_is_no_control_character_may_stand_in_metadata(text: str) -> None:
+    disposition = f"<ContentDisposition>{text}</ContentDisposition>"
+    found = given(
+        from_s3(s3_copy(f"<NewObjectMetadata>{disposition}<UserMetadata>{entry('50%', text)}</UserMetadata></NewObjectMetadata>"))
+    )
+    assert found == {"metadata": {"content_disposition": text, "user": {"50%": text}}}
+    member = f"<member><Key>50%</Key><Value>{text}</Value></member>"
+    new = f"<NewObjectMetadata>{disposition}<UserMetadata>{member}</UserMetadata></NewObjectMetadata>"
+    assert given(from_cos(cos_copy(f"<MetadataDirective>Replaced</MetadataDirective>{new}"))) == found
+
+
+def entry(name: str, value: str) -> str:
+    return f"<entry><key>{name}</key><value>{value}</value></entry>"
+
+
 def test_deleting_on_the_s3_wire_is_an_extension() -> None:
     with pytest.raises(MalformedDocument, match=r"^Operation\.S3DeleteObject: the element is not known here"):
         from_s3(s3_request(DELETE), extensions=False)

@@ -175,6 +175,8 @@ def copying(**parameters: Any) -> dict[str, Any]:
         ({"description": "a\u0001"}, "InvalidField", "description"),
         ({"dialect": "S3"}, "InvalidField", "dialect"),
         ({"manifest": {"bucket": "lists", "key": "m"}}, "MalformedDocument", "manifest.etag"),
+        ({"manifest": {**A_JOB["manifest"], "etag": "60\ne4"}}, "InvalidField", "manifest.etag"),
+        ({"manifest": {**A_JOB["manifest"], "etag": "60\x7fe4"}}, "InvalidField", "manifest.etag"),
         ({"manifest": {**A_JOB["manifest"], "bucket": "a/b"}}, "InvalidField", "manifest.bucket"),
         ({"manifest": {**A_JOB["manifest"], "bucket": "lists\n"}}, "InvalidField", "manifest.bucket"),
         ({"manifest": {**A_JOB["manifest"], "format": "xls"}}, "NotImplemented", "manifest.format"),

@@ -9,6 +9,7 @@ import msgspec
 
 from haulier.api.patterns import compiled
 from haulier.core.errors import InvalidField, NotImplementedHere
+from haulier.core.headers import uncarried
 from haulier.core.job import Dialect, Job
 from haulier.core.lifecycle import JobStatus
 
@@ -21,7 +22,6 @@ TAG_VALUE_MAX: Final = 256
 TAG_FORM: Final = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*"
 """What keys and values may hold: S3's model."""
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -99,19 +99,25 @@ def metadata_names(user: Mapping[str, str], path: str) -> None:
     for name, value in user.items():
         if not _TOKEN.fullmatch(name):
             raise InvalidField(path, f"{name[:80]!r} cannot be the name of a header")
-        if _CONTROL.search(value):
-            raise InvalidField(f"{path}[{name!r}]", f"{value[:80]!r} holds a control character, which no header can carry")
+        header_value(value, f"{path}[{name!r}]")
         if name.lower() in seen:
             raise InvalidField(path, f"{name[:80]!r} is given twice, for case makes no difference")
         seen.add(name.lower())
 
 
+def header_value(text: str, path: str) -> str:
+    """The text. Raises InvalidField where no header could carry it."""
+    if bad := uncarried(text):
+        raise InvalidField(path, f"{text[:80]!r} holds the control character {bad}, which no header can carry")
+    return text
+
+
 def unquoted(etag: str, path: str) -> str:
-    """An ETag without its quotes. Raises InvalidField when nothing is left."""
+    """An ETag without its quotes. Raises InvalidField when nothing is left, or no If-Match could carry it."""
     bare = etag.strip().removeprefix('"').removesuffix('"')
     if not bare:
         raise InvalidField(path, "is empty")
-    return bare
+    return header_value(bare, path)
 
 
 def given(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from operator import add
 from typing import TYPE_CHECKING, Final
 
 from haulier.core.accounts import Credentials
+from haulier.core.headers import uncarried
 from haulier.core.ports import Clock
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ EMPTY_SHA256: Final = sha256(b"").hexdigest()
 _SAFE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~/"
 _UNSAFE: Final = re.compile(rb"[^A-Za-z0-9\-_.~/]")
 _PERCENT: Final = {bytes([byte]): b"%%%02X" % byte for byte in range(256)}
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def encode_key(key: bytes) -> str:
@@ -42,9 +42,8 @@ def encode_value(value: bytes) -> str:
 
 def check_header(name: str, value: str) -> None:
     """Raises ValueError for a value that would end its header line, or that no store could read."""
-    found = _CONTROL.search(value)
-    if found is not None:
-        raise ValueError(f"header {name} holds the control character U+{ord(found[0]):04X}")
+    if bad := uncarried(value):
+        raise ValueError(f"header {name} holds the control character {bad}")
 
 
 class Signer:

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from haulier.core import acl
 from haulier.core.errors import StoreError
+from haulier.core.headers import uncarried
 from haulier.core.job import Dialect
 from haulier.core.ports import Copied, ObjectHead, ObjectStore
 from haulier.core.task import Disproof, Outcome, Task
@@ -98,8 +99,8 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("sse_kms_key: needs sse aws:kms; it is AES256")
         new_metadata = [] if isinstance(self.metadata, str) else self.metadata.headers()
         for name, value in (*self.headers, *new_metadata):
-            if not value.isprintable():
-                raise ValueError(f"the value of {name} holds a control character")
+            if bad := uncarried(value):
+                raise ValueError(f"the value of {name} holds the control character {bad}, which no header can carry")
 
     @cached_property
     def headers(self) -> Headers:

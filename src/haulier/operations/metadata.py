@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from haulier.core.headers import uncarried
 from haulier.core.ports import ObjectHead
 from haulier.operations.traces import user_metadata
 
@@ -57,9 +58,12 @@ class NewMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def _as_sent(name: str, value: str) -> str:
     """Header values are read byte by byte and sent as UTF-8: what was no UTF-8 cannot be sent again."""
     try:
-        return value.encode("latin-1").decode("utf-8")
+        text = value.encode("latin-1").decode("utf-8")
     except UnicodeError:
         raise Unmergeable(f"the source's {name} is not UTF-8, so it cannot be written again") from None
+    if bad := uncarried(text):
+        raise Unmergeable(f"the source's {name} holds the control character {bad}, so it cannot be written again")
+    return text
 
 
 def http_date(time_ms: int) -> str:
