@@ -77,6 +77,26 @@ def test_an_s3_copy_goes_into_a_folder_with_new_tags_and_metadata(bench):
     assert report.rows[0][3:] == ["succeeded", "200", "", "Successful"]
 
 
+ODD_METADATA = {"50%": "100%", "%s": "%%d", "a%%b": "全角\u3000空白\u00a0x"}
+
+
+def test_metadata_may_have_any_name_and_text_that_a_header_can_carry(bench):
+    """Names and values go into what is signed: neither is a place for something else, whatever characters it has."""
+    bench.put(["a", "b"])
+    etag = bench.manifest([(bench.source, key) for key in ("a", "b")])
+    members = "".join(f"<member><Key>{name}</Key><Value>{value}</Value></member>" for name, value in ODD_METADATA.items())
+    wanted = {name: value.encode().decode("latin-1") for name, value in ODD_METADATA.items()}  # as the SDK reads UTF-8
+    new = f"<NewObjectMetadata><ContentDisposition>全角\u3000空白</ContentDisposition><UserMetadata>{members}</UserMetadata>"
+    by_cos = cos_copy(bench, "<MetadataDirective>Replaced</MetadataDirective>", new, "</NewObjectMetadata>")
+    by_s3 = {"TargetResource": f"arn:aws:s3:::{bench.target}", "NewObjectMetadata": {"UserMetadata": ODD_METADATA}}
+    by_s3["TargetKeyPrefix"] = "s3"
+    for folder, job_id in (("", bench.cos_job(by_cos, etag)), ("s3/", bench.s3_job({"S3PutObjectCopy": by_s3}, etag))):
+        job = bench.wait(job_id)
+        assert (job["Status"], bench.counts(job)) == ("Complete", (2, 2, 0))
+        for key in ("a", "b"):
+            assert bench.s3.head_object(Bucket=bench.target, Key=folder + key)["Metadata"] == wanted
+
+
 @pytest.mark.parametrize("element", ["ModifiedSinceConstraint", "UnModifiedSinceConstraint"])
 def test_a_constraint_that_fails_is_a_412_of_its_task(bench, element):
     bench.put(["a"])

@@ -48,6 +48,9 @@ def test_a_copy_is_signed_as_botocore_signs_it(monkeypatch: pytest.MonkeyPatch, 
         ("x-amz-metadata-directive", "REPLACE"),
         ("content-type", "text/plain"),
         ("x-amz-meta-note", "two  spaces 100% Grüße"),
+        ("x-amz-meta-50%", "全角\u3000空白 \u00a0x"),
+        ("x-amz-meta-%s", "%%"),
+        ("x-amz-meta-%%d!", "v"),
         ("x-amz-tagging", "a=b%20c"),
     )
     signer = Signer(Credentials("AKID", "secret/+", token), "ap-chengdu", clock)

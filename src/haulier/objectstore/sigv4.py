@@ -141,14 +141,15 @@ class Form:
         self._signer = signer
         self._constant_lines = tuple(f"{name}: {value}" for name, value in constant)
         # Sorted as the canonical form wants it; a varying header's place is kept by %s, which the caller's order must follow.
+        # What else holds a % is doubled, values and names: users name their own metadata.
         pairs = [(name, _escaped(" ".join(value.split()))) for name, value in constant]
         pairs += [("host", _escaped(host)), ("x-amz-date", "\0"), *((name, "%s") for name in varying)]
         pairs.sort()
         if tuple(varying) != tuple(sorted(varying)):
             raise ValueError(f"varying headers must be named in sorted order, not {varying}")
         names = ";".join(name for name, _ in pairs)
-        lines = "".join(f"{name}:{value}\n" for name, value in pairs)
-        self._parts = (f"{method}\n%s\n%s\n{lines}\n{names}\n", names)
+        lines = "".join(f"{_escaped(name)}:{value}\n" for name, value in pairs)
+        self._parts = (f"{method}\n%s\n%s\n{lines}\n{_escaped(names)}\n", names)
         self._varying_lines = tuple(f"{name}: " for name in varying)
         self._lines_stamp = ""
         self._template = self._authorization = self._date = ""
