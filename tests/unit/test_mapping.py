@@ -237,6 +237,25 @@ def test_text_that_is_no_control_character_may_stand_in_metadata(text: str) -> N
     assert given(from_cos(cos_copy(f"<MetadataDirective>Replaced</MetadataDirective>{new}"))) == found
 
 
+def s3_with(user: dict[str, str]) -> CreateJob:
+    entries = "".join(entry(*pair) for pair in user.items())
+    return from_s3(s3_copy(f"<NewObjectMetadata><UserMetadata>{entries}</UserMetadata></NewObjectMetadata>"))
+
+
+def cos_with(user: dict[str, str]) -> CreateJob:
+    members = "".join(f"<member><Key>{name}</Key><Value>{value}</Value></member>" for name, value in user.items())
+    new = f"<NewObjectMetadata><UserMetadata>{members}</UserMetadata></NewObjectMetadata>"
+    return from_cos(cos_copy(f"<MetadataDirective>Replaced</MetadataDirective>{new}"))
+
+
+@pytest.mark.parametrize("with_user", [s3_with, cos_with])
+def test_user_metadata_is_refused_where_no_client_could_read_it_again(with_user: Callable[[dict[str, str]], CreateJob]) -> None:
+    most = {f"{number:06}": "v" * 1018 for number in range(32)}
+    assert given(with_user(most))["metadata"]["user"] == most
+    with pytest.raises(InvalidField, match="UserMetadata: names and values have 32769 bytes in all; 32768 are allowed"):
+        with_user({**most, "k": ""})
+
+
 def entry(name: str, value: str) -> str:
     return f"<entry><key>{name}</key><value>{value}</value></entry>"
 

@@ -159,6 +159,13 @@ def copying(**parameters: Any) -> dict[str, Any]:
     return {"operation": {"name": "copy", "parameters": {"target_bucket": "copies", **parameters}}}
 
 
+def granted(grantee: str) -> dict[str, str]:
+    return {"kind": "id", "grantee": grantee, "permission": "READ"}
+
+
+USER_METADATA = "operation.parameters.metadata.user"
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "path"),
     [
@@ -215,6 +222,15 @@ def copying(**parameters: Any) -> dict[str, Any]:
         (copying(redirect=""), "InvalidField", "operation.parameters.redirect"),
         (copying(modified_since_ms=10**21), "InvalidField", "operation.parameters.modified_since_ms"),
         (copying(metadata={"expires_ms": 10**18}), "InvalidField", "operation.parameters.metadata.expires_ms"),
+        (copying(metadata={"cache_control": "y" * 1025}), "InvalidField", "operation.parameters.metadata.cache_control"),
+        (copying(metadata={"content_type": "\u6f22" * 342}), "InvalidField", "operation.parameters.metadata.content_type"),
+        (copying(metadata={"user": {"x": "y" * 1025}}), "InvalidField", f"{USER_METADATA}['x']"),
+        (copying(metadata={"user": {"x" * 1025: ""}}), "InvalidField", USER_METADATA),
+        (copying(metadata={"user": {f"{n:06}": "y" * 1018 for n in range(33)}}), "InvalidField", USER_METADATA),
+        (copying(grants=[granted(""), granted("a")]), "InvalidField", "operation.parameters.grants[0].grantee"),
+        (copying(grants=[granted("a"), granted("qcs::bogus")]), "InvalidField", "operation.parameters.grants[1].grantee"),
+        (copying(grants=[granted("\u6f22" * 342)]), "InvalidField", "operation.parameters.grants[0].grantee"),
+        (copying(grants=[granted(str(n)) for n in range(101)]), "InvalidField", "operation.parameters.grants"),
         (copying(folder=""), "InvalidField", "operation.parameters.folder"),
         (copying(folder="\u6f22" * 342), "InvalidField", "operation.parameters.folder"),
         (copying(replace_prefix=["", "\u6f22" * 342]), "InvalidField", "operation.parameters.replace_prefix"),
@@ -228,6 +244,14 @@ def test_a_refusal_names_the_offending_member(served: Serving, changes: dict[str
     before = len(served.jobs())
     refused(served.native().post("jobs", {**A_JOB, **changes}), 400, code, path)
     assert len(served.jobs()) == before
+
+
+def test_a_copy_has_as_much_metadata_and_as_many_grants_as_the_wires_allow(served: Serving) -> None:
+    user = {f"{n:06}": "y" * 1018 for n in range(31)} | {"x" * 1024: ""}
+    users = ["\u6f22" * 341, "qcs::cam::uin/100000000001:uin/100000000011", *map(str, range(98))]
+    sent = copying(metadata={"cache_control": "y" * 1024, "user": user}, grants=[granted(name) for name in users])
+    job_id = served.native().create(**sent)
+    assert served.native().get(f"jobs/{job_id}").json["operation"]["parameters"] == sent["operation"]["parameters"]
 
 
 @pytest.mark.parametrize(

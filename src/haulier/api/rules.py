@@ -21,7 +21,17 @@ TAG_VALUE_MAX: Final = 256
 """Characters of a tag's key and value, of objects and of jobs: S3's model."""
 TAG_FORM: Final = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*"
 """What keys and values may hold: S3's model."""
+GRANTS_MAX: Final = 100
+"""Of an access control list (AWS, "Access control list overview"); COS has the same."""
+GRANTEE_BYTES_MAX: Final = 1024
+"""Both wires' models."""
+METADATA_BYTES_MAX: Final = 1024
+"""Of each value of new metadata, and of a name of user metadata: both wires' models."""
+USER_METADATA_BYTES_MAX: Final = 32 * 1024
+"""Names and values together. AWS and COS keep 2 KB, which is theirs to say, others more; from about here on the copy is made on
+some stores, and no client can read its headers again."""
 
+_COS_USER: Final = re.compile("qcs::cam::uin/[0-9]{1,20}:uin/[0-9]{1,20}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -92,17 +102,38 @@ def text_bytes(text: str, path: str, most: int) -> str:
     return text
 
 
-def metadata_names(user: Mapping[str, str], path: str) -> None:
+def user_metadata(user: Mapping[str, str], path: str) -> None:
     """User metadata travels as headers (RFC 9110): names must be tokens that differ by more than case, values hold no
-    control characters. Raises InvalidField."""
+    control characters, and all of it must be such that it can be read again. Raises InvalidField."""
     seen: set[str] = set()
+    size = 0
     for name, value in user.items():
         if not _TOKEN.fullmatch(name):
             raise InvalidField(path, f"{name[:80]!r} cannot be the name of a header")
-        header_value(value, f"{path}[{name!r}]")
+        text_bytes(name, path, METADATA_BYTES_MAX)
+        text_bytes(header_value(value, f"{path}[{name[:80]!r}]"), f"{path}[{name[:80]!r}]", METADATA_BYTES_MAX)
         if name.lower() in seen:
             raise InvalidField(path, f"{name[:80]!r} is given twice, for case makes no difference")
         seen.add(name.lower())
+        size += len(name) + len(value.encode("utf-8"))
+    if size > USER_METADATA_BYTES_MAX:
+        raise InvalidField(path, f"names and values have {size} bytes in all; {USER_METADATA_BYTES_MAX} are allowed")
+
+
+def grant_count(count: int, path: str) -> None:
+    """Raises InvalidField for more grants than an access control list can have."""
+    if count > GRANTS_MAX:
+        raise InvalidField(path, f"has {count} grants; an access control list can have {GRANTS_MAX}")
+
+
+def grantee(text: str, path: str) -> str:
+    """Who is granted something, by the target store's own name: a user of COS has one form, other stores have theirs. Raises
+    InvalidField."""
+    if not text:
+        raise InvalidField(path, "is empty")
+    if text.startswith("qcs:") and not _COS_USER.fullmatch(text):
+        raise InvalidField(path, f"{text[:80]!r} is not qcs::cam::uin/ROOT:uin/USER")
+    return text_bytes(text, path, GRANTEE_BYTES_MAX)
 
 
 def header_value(text: str, path: str) -> str:

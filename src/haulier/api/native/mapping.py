@@ -7,11 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from haulier import operations
 from haulier.api import rules
 from haulier.api.cos import mapping as cos
 from haulier.api.elements import Named
-from haulier.api.native import twin
+from haulier.api.native import parameters, twin
 from haulier.api.native.documents import (
     TEXT_BYTES_MAX,
     DeliverDocument,
@@ -33,33 +32,25 @@ from haulier.api.native.documents import (
     SampleDocument,
     WaitsDocument,
 )
-from haulier.api.native.jsonbody import convert, refusal
+from haulier.api.native.jsonbody import convert
 from haulier.api.restxml import Model
 from haulier.api.s3control import mapping as s3control
 from haulier.core.accounts import Account, Caller
-from haulier.core.arns import cos_role_arn, role_name, s3_resource, s3_role_arn
+from haulier.core.arns import cos_role_arn, role_name, s3_role_arn
 from haulier.core.delivery import Place
 from haulier.core.errors import InvalidField, InvalidRequest, MalformedDocument, NotImplementedHere
 from haulier.core.failures import FailureClass, Sample
 from haulier.core.history import RecordedEvent
-from haulier.core.job import Dialect, Failure, Job, Manifest, ObjectName, OperationSpec, Report
+from haulier.core.job import Dialect, Failure, Job, Manifest, ObjectName, Report
 from haulier.core.lifecycle import JobStatus
 from haulier.core.retry import RetryJob
 from haulier.manifests import FORMATS
 from haulier.reports import LAYOUTS
 from haulier.service import CreateJob
 
-KEY_BYTES_MAX: Final = 1024
 REPORT_PREFIX_BYTES_MAX: Final = 512
 HARMLESS: Final = frozenset({"put_tagging"})
 """Operations that neither delete nor overwrite an object: their jobs wait for a confirmation only when told to (decisions §2)."""
-_OWN: Final[Mapping[Dialect, Mapping[str, Any]]] = {
-    "s3control": {"dialect": "s3control", "key_bytes_max": 1024},
-    "cos": {"dialect": "cos", "key_bytes_max": 850},
-}
-"""Parameters that operations have for the rules of the job's dialect; here those of the manifest's format."""
-INTERNAL_PARAMETERS: Final = frozenset(_OWN["s3control"])
-"""Their names: nobody gives them, and nobody is shown them."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -107,7 +98,7 @@ def _native(sent: Mapping[str, Any], token: str, caller: Caller) -> CreateJob:
     role_name(role_arn, caller.account, "role")  # looked at by the service as well, which calls it RoleArn
     buckets: Named = {}
     manifest, rules_of = _manifest(new.manifest, buckets)
-    operation = _operation(new.operation, rules_of, buckets)
+    operation = parameters.operation(new.operation, rules_of, buckets)
     report = _report(new.report, buckets)
     return CreateJob(
         dialect="native",
@@ -143,7 +134,11 @@ def retry_job(sent: RetryDocument, job_id: str, token: str) -> RetryJob:
 
 def place(sent: DeliverDocument) -> Place | None:
     """Where the report is to go; None = where the job said."""
-    return None if sent.to is None else Place(_bucket(sent.to.bucket, "to.bucket", {}), _prefix(sent.to.prefix, "to.prefix"))
+    return (
+        None
+        if sent.to is None
+        else Place(parameters.bucket(sent.to.bucket, "to.bucket", {}), _prefix(sent.to.prefix, "to.prefix"))
+    )
 
 
 def text_of(text: str | None, path: str) -> str | None:
@@ -157,12 +152,6 @@ def job_tags(tags: dict[str, str]) -> dict[str, str]:
     return tags
 
 
-def _bucket(name: str, path: str, buckets: Named) -> str:
-    s3_resource(f"arn:aws:s3:::{name}", path)
-    buckets.setdefault(name, None)
-    return name
-
-
 def _prefix(prefix: str, path: str) -> str:
     return rules.text_bytes(prefix, path, REPORT_PREFIX_BYTES_MAX)
 
@@ -173,9 +162,9 @@ def _manifest(sent: ManifestDocument, buckets: Named) -> tuple[Manifest, Dialect
     if found is None:
         known = ", ".join(format_.name for format_ in FORMATS if "native" in format_.dialects)
         raise NotImplementedHere("manifest.format", f"{sent.format[:80]!r} cannot be read; formats are {known}")
-    key = rules.text_bytes(sent.key, "manifest.key", KEY_BYTES_MAX)
+    key = rules.text_bytes(sent.key, "manifest.key", parameters.KEY_BYTES_MAX)
     manifest = Manifest(
-        location=ObjectName(_bucket(sent.bucket, "manifest.bucket", buckets), key, sent.version),
+        location=ObjectName(parameters.bucket(sent.bucket, "manifest.bucket", buckets), key, sent.version),
         etag=rules.unquoted(sent.etag, "manifest.etag"),
         format=sent.format,
         fields=rules.csv_fields(sent.fields, "manifest.fields"),
@@ -189,45 +178,9 @@ def _report(sent: ReportDocument | None, buckets: Named) -> Report:
     known = [layout.format for layout in LAYOUTS]
     if sent.format not in known:
         raise NotImplementedHere("report.format", f"{sent.format[:80]!r} cannot be written; formats are {', '.join(known)}")
-    bucket = _bucket(sent.bucket, "report.bucket", buckets)
+    bucket = parameters.bucket(sent.bucket, "report.bucket", buckets)
     prefix = _prefix(sent.prefix, "report.prefix")
     return Report(enabled=True, bucket=bucket, prefix=prefix, format=sent.format, scope=sent.scope)
-
-
-def _operation(sent: OperationDocument, rules_of: Dialect, buckets: Named) -> OperationSpec:
-    kind = operations.BY_NAME.get(sent.name)
-    if kind is None:
-        known = ", ".join(sorted(operations.BY_NAME))
-        raise NotImplementedHere("operation.name", f"{sent.name[:80]!r} is none of {known}")
-    path = "operation.parameters"
-    for name in INTERNAL_PARAMETERS:
-        if name in sent.parameters:
-            raise MalformedDocument(f"{path}.{name}", "the member is not known here")
-    own = {name: value for name, value in _OWN[rules_of].items() if name in kind.__struct_fields__}
-    spec = OperationSpec(name=sent.name, parameters={**sent.parameters, **own})
-    try:
-        operation = operations.load(spec)
-    except msgspec.ValidationError as error:
-        raise refusal(str(error), path, sent.parameters, kind) from None
-    except ValueError as error:
-        raise InvalidField(path, str(error)) from None
-    _check_parameters(sent.parameters, path)
-    for bucket in operation.buckets():
-        _bucket(bucket, path, buckets)
-    return spec
-
-
-def _check_parameters(parameters: Mapping[str, Any], path: str) -> None:
-    """What no store takes, refused now rather than failed task by task."""
-    tags, metadata = parameters.get("tags"), parameters.get("metadata")
-    if isinstance(tags, dict):
-        if len(tags) > rules.OBJECT_TAGS_MAX:
-            raise InvalidField(f"{path}.tags", f"has {len(tags)} tags; an object can have {rules.OBJECT_TAGS_MAX}")
-        rules.tag_forms(tags, f"{path}.tags")
-    for part in (parameters.get("folder"), *(parameters.get("replace_prefix") or ())):
-        rules.text_bytes(part or "", f"{path}.folder" if parameters.get("folder") else f"{path}.replace_prefix", KEY_BYTES_MAX)
-    if isinstance(metadata, dict):
-        rules.metadata_names(metadata.get("user", {}), f"{path}.metadata.user")
 
 
 def _role_arn(role: str, account: Account) -> str:
@@ -268,7 +221,7 @@ def job_document(job: Job) -> JobDocument:
         priority=job.priority,
         operation=OperationDocument(
             name=job.operation.name,
-            parameters={name: value for name, value in job.operation.parameters.items() if name not in INTERNAL_PARAMETERS},
+            parameters={name: value for name, value in job.operation.parameters.items() if name not in parameters.INTERNAL},
         ),
         manifest=ManifestDocument(
             bucket=location.bucket,

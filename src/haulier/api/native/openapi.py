@@ -10,7 +10,7 @@ from haulier import __version__, operations
 from haulier.api.native import documents as d
 from haulier.api.native.apis import APIS, ROOT, Api
 from haulier.api.native.errors import ERRORS
-from haulier.api.native.mapping import INTERNAL_PARAMETERS
+from haulier.api.native.parameters import INTERNAL
 from haulier.api.restxml import Model
 from haulier.api.shapes import Member, Shape
 
@@ -196,8 +196,8 @@ def _operations(schemas: Schema) -> Schema:
         _, components = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
         schemas.update(components)
         own = dict(components[kind.__name__])
-        own["properties"] = {name: value for name, value in own["properties"].items() if name not in INTERNAL_PARAMETERS}
-        own["required"] = [name for name in own.get("required", ()) if name not in INTERNAL_PARAMETERS]
+        own["properties"] = {name: value for name, value in own["properties"].items() if name not in INTERNAL}
+        own["required"] = [name for name in own.get("required", ()) if name not in INTERNAL]
         schemas[kind.__name__] = own
         needs = ["name", "parameters"] if own["required"] else ["name"]
         properties = {"name": {"const": kind.name}, "parameters": _reference(kind)}

@@ -1,13 +1,12 @@
 """COSPutObjectCopy (cos-batch.md §3.3)."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from haulier.api.cos.elements.directives import directive
 from haulier.api.cos.resources import bucket
 from haulier.api.elements import BucketName, Element, Named, pairs
-from haulier.api.rules import OBJECT_TAGS_MAX, given, metadata_names, tag_map
+from haulier.api.rules import OBJECT_TAGS_MAX, given, grant_count, grantee, tag_map, user_metadata
 from haulier.core.errors import InvalidField, MalformedDocument
 
 KEY_BYTES_MAX: Final = 850
@@ -27,7 +26,6 @@ STORAGE_CLASSES: Final = frozenset(
 """What a copy may ask for."""
 
 _CANNED_ACLS: Final = frozenset({"private", "public-read"})
-_COS_USER: Final = re.compile("qcs::cam::uin/[0-9]{1,20}:uin/[0-9]{1,20}")
 _PERMISSIONS: Final = frozenset({"READ", "WRITE", "FULL_CONTROL"})
 _NOT_ON_COS: Final = ("sse_kms_key", "bucket_key", "checksum", "redirect")
 _DIRECTIVES: Final = {"replace": "Replaced", "add": "Add"}
@@ -70,7 +68,7 @@ def _new_metadata(sent: Mapping[str, Any], path: str) -> dict[str, Any]:
     new = sent.get("NewObjectMetadata", {})
     fields: dict[str, Any] = {ours: new[name] for name, ours in _METADATA_FIELDS.items() if new.get(name, "") != ""}
     user = tag_map(new.get("UserMetadata", ()), f"{path}.NewObjectMetadata.UserMetadata")
-    metadata_names(user, f"{path}.NewObjectMetadata.UserMetadata")
+    user_metadata(user, f"{path}.NewObjectMetadata.UserMetadata")
     asked = directive(sent, "MetadataDirective", path) or "copy"
     if asked == "copy" and (fields or user):
         raise InvalidField(f"{path}.NewObjectMetadata", "holds metadata, but MetadataDirective is neither Replaced nor Add")
@@ -100,10 +98,9 @@ def _added(name: str, asked: str) -> dict[str, str]:
 def _access(sent: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The parameters for the access control list; without a directive what is given replaces the store's usual one."""
     canned = sent.get("CannedAccessControlList")
-    grants = [
-        _grant(grant, f"{path}.AccessControlGrants.COSGrant[{number}]")
-        for number, grant in enumerate(sent.get("AccessControlGrants", {}).get("COSGrant", ()))
-    ]
+    given_grants = sent.get("AccessControlGrants", {}).get("COSGrant", ())
+    grant_count(len(given_grants), f"{path}.AccessControlGrants")
+    grants = [_grant(grant, f"{path}.AccessControlGrants.COSGrant[{number}]") for number, grant in enumerate(given_grants)]
     asked = directive(sent, "AccessControlDirective", path)
     if grants and (canned is not None or asked == "copy"):
         beside = "AccessControlDirective Copy" if canned is None else "CannedAccessControlList"
@@ -122,10 +119,8 @@ def _access(sent: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 def _grant(sent: Mapping[str, Any], path: str) -> dict[str, str]:
     """A grant: of a COS user, or of a user by its canonical id where the target is another store."""
-    grantee = sent["Grantee"]["Identifier"]
-    if grantee.startswith("qcs:") and not _COS_USER.fullmatch(grantee):
-        raise InvalidField(f"{path}.Grantee.Identifier", f"{grantee[:80]!r} is not qcs::cam::uin/ROOT:uin/USER")
-    return {"kind": "id", "grantee": grantee, "permission": sent["Permission"]}
+    named = grantee(sent["Grantee"]["Identifier"], f"{path}.Grantee.Identifier")
+    return {"kind": "id", "grantee": named, "permission": sent["Permission"]}
 
 
 def _write(parameters: Mapping[str, Any], bucket_name: BucketName) -> dict[str, Any] | None:

@@ -1,18 +1,15 @@
 """Access control lists as the S3 wire writes them: who is granted what."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from haulier.core.errors import InvalidField, MalformedDocument
-
-GRANTS_MAX: Final = 100
-"""Of an access control list (AWS, "Access control list overview")."""
+from haulier.api import rules
+from haulier.core.errors import MalformedDocument
 
 
 def grants(sent: Sequence[Mapping[str, Any]], path: str) -> list[dict[str, str]]:
     """Each grant as `core.acl` has it; display names say nothing. Raises MalformedDocument, InvalidField."""
-    if len(sent) > GRANTS_MAX:
-        raise InvalidField(path, f"has {len(sent)} grants; an access control list can have {GRANTS_MAX}")
+    rules.grant_count(len(sent), path)
     return [_grant(grant, f"{path}[{number}]") for number, grant in enumerate(sent)]
 
 
@@ -20,7 +17,8 @@ def _grant(sent: Mapping[str, Any], path: str) -> dict[str, str]:
     _needed(sent, path, "Grantee", "Permission")
     grantee = sent["Grantee"]
     _needed(grantee, f"{path}.Grantee", "TypeIdentifier", "Identifier")
-    return {"kind": grantee["TypeIdentifier"], "grantee": grantee["Identifier"], "permission": sent["Permission"]}
+    named = rules.grantee(grantee["Identifier"], f"{path}.Grantee.Identifier")
+    return {"kind": grantee["TypeIdentifier"], "grantee": named, "permission": sent["Permission"]}
 
 
 def _needed(sent: Mapping[str, Any], path: str, *names: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from haulier.api.rules import given, metadata_names
+from haulier.api.rules import given, user_metadata
 from haulier.core.errors import InvalidField
 
 _FIELDS: Final = {
@@ -23,7 +23,7 @@ def new_metadata(sent: Mapping[str, Any], path: str) -> str | dict[str, Any]:
     new = sent.get("NewObjectMetadata", {})
     fields: dict[str, Any] = {ours: new[name] for name, ours in _FIELDS.items() if name in new}
     user = dict(new.get("UserMetadata", {}))
-    metadata_names(user, f"{path}.NewObjectMetadata.UserMetadata")
+    user_metadata(user, f"{path}.NewObjectMetadata.UserMetadata")
     directive = sent.get("MetadataDirective")
     if directive == "COPY" and (fields or user):
         raise InvalidField(f"{path}.NewObjectMetadata", "holds metadata, but MetadataDirective is COPY; REPLACE would use it")
