@@ -13,7 +13,8 @@ import pytest
 import uvicorn
 from starlette.requests import ClientDisconnect
 
-from haulier.api.http import HaulierHttpProtocol, protocol, raw_request, read_body
+from haulier.api.bodies import raw_request, read_body
+from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.tls import SecuringServer
 from haulier.core.errors import DocumentTooLarge
 

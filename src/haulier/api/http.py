@@ -4,7 +4,8 @@ A subclass of uvicorn's httptools protocol (0.54; raw-socket tests in `tests/wir
 
 * no more connections are open than there may be, in all and from one address; others are answered 503 and closed;
 * exactly one Host header came, not both Content-Length and Transfer-Encoding, at most 100 headers and 16 KiB of head;
-* the head came within 10 s, the body within 30 s;
+* the head came within 10 s, the body within 30 s; a client that takes nothing of its answer for 30 s is hung up on;
+* pipelined requests are parsed and read only as far as their turn is near: what is sent ahead stays with its sender;
 * the target is a path, or absolute for one of the two wires with the authority of the Host header: that is what a client sends
   whose HTTP_PROXY is this port. Nothing is ever forwarded: CONNECT is answered 405, other proxied traffic 403.
 
@@ -14,38 +15,43 @@ authority. Configure uvicorn with `ws="none"`, `proxy_headers=False` (a forwarde
 """
 
 import asyncio
-import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, ClassVar, Final
-from urllib.parse import unquote_to_bytes
+from collections.abc import Callable
+from typing import ClassVar, Final
 
-from starlette.requests import ClientDisconnect
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from haulier.api.auth.request import RawRequest
-from haulier.api.xmltree import BODY_BYTES_MAX
-from haulier.core.errors import DocumentTooLarge
+from haulier.api.heads import HEAD_BYTES_MAX, HEADERS_MAX, Refused, check_headers, check_target
 
-HEAD_BYTES_MAX: Final = 16 * 1024
-HEADERS_MAX: Final = 100
+PIECE_BYTES: Final = 512
+"""Parsed at a time, and nothing while a request waits for its turn: so no more than twenty can wait on a connection."""
+HELD_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Read, but not parsed yet, of all connections together; one that would add to it is ended."""
+TAKEN_BYTES_MIN: Final = 16 * 1024
+"""Of an answer, in the time that a client has to read on."""
 SHUTDOWN_BODY_SECONDS: Final = 2.0
-_PROXIED: Final = re.compile(rb"/jobs(?:[/?].*)?|(?:/[^?]*)?/v20180820(?:[/?].*)?", re.DOTALL)
-"""The two wires' paths, that of S3 also behind the base path of an endpoint URL."""
-
-_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
-_HOST: Final = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-class _Refused(Exception):
-    """Raised inside parser callbacks; the parser hands it on as a parse error."""
+class _Flow(FlowControl):
+    """uvicorn reads on after each answer and whenever a body is asked for; here not while we are behind with what was read."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
+    def __init__(self, transport: asyncio.Transport, behind: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._behind = behind
+
+    def resume_reading(self) -> None:
+        """As above it, unless we are behind."""
+        if not self._behind():
+            super().resume_reading()
+
+
+class _Held:
+    """What was read but not parsed yet, of all connections."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
 
 
 class HaulierHttpProtocol(HttpToolsProtocol):
@@ -53,15 +59,18 @@ class HaulierHttpProtocol(HttpToolsProtocol):
 
     head_seconds: ClassVar[float] = 10.0
     body_seconds: ClassVar[float] = 30.0
+    taking_seconds: ClassVar[float] = 30.0
+    """Within which a client takes TAKEN_BYTES_MIN of an answer, or what is left of it."""
     connections_max: ClassVar[int] = 8_000
     connections_per_peer_max: ClassVar[int] = 2_000
     connected: ClassVar[Counter[str]] = Counter()
     """Open connections by the peer's address."""
+    all_held: ClassVar[_Held] = _Held()
 
     secured: Callable[[], None] | None = None
     """Called when the connection has become this protocol's: whoever counted it until then does so no longer."""
 
-    _refused: _Refused | None = None
+    _refused: Refused | None = None
     _head_received = 0
     """Bytes since the head began, which the parser may still be holding; exact but for heads behind others in one read."""
     _head_parsed = 0
@@ -71,18 +80,26 @@ class HaulierHttpProtocol(HttpToolsProtocol):
     _in_head = False
     _in_body = False
     _deadline: asyncio.TimerHandle | None = None
+    _held = b""
+    """Read, but not parsed yet: a request before it waits for its turn."""
+    _in_turn: RequestResponseCycle | None = None
+    """The request that is being answered, or was last."""
+    _taking: asyncio.TimerHandle | None = None
+    _untaken = 0
+    """Bytes of answers that the client had still to take when that timer was set."""
 
-    # -- deadlines
+    # -- connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """As above it; the first head is due from here."""
         if self.secured is not None:
             self.secured()
         super().connection_made(transport)
+        self.flow = _Flow(transport, self._behind)
         peer = "" if self.client is None else self.client[0]
         self.connected[peer] += 1
         if self.full(peer):
-            self._refused = _Refused(503, "More connections are open than this server allows.")
+            self._refused = Refused(503, "More connections are open than this server allows.")
             self.send_400_response("")
             return
         self._expect(self.head_seconds, "head")
@@ -90,6 +107,9 @@ class HaulierHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """As above it."""
         self._expect(None)
+        self._hold(b"")
+        if self._taking is not None:
+            self._taking.cancel()
         peer = "" if self.client is None else self.client[0]
         self.uncount(peer)
         super().connection_lost(exc)
@@ -104,6 +124,8 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         if not self.connected[peer]:
             del self.connected[peer]
 
+    # -- deadlines
+
     def _expect(self, seconds: float | None, part: str = "") -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -112,11 +134,84 @@ class HaulierHttpProtocol(HttpToolsProtocol):
     def _overdue(self, part: str) -> None:
         self._deadline = None
         if not self.transport.is_closing():
-            self._refused = _Refused(408, f"The request's {part} did not arrive in time.")
+            self._refused = Refused(408, f"The request's {part} did not arrive in time.")
             self.send_400_response("")
 
+    def pause_writing(self) -> None:
+        """As above it; the client has to read on."""
+        super().pause_writing()
+        self._watch_taking()
+
+    def resume_writing(self) -> None:
+        """As above it."""
+        super().resume_writing()
+        if self._taking is not None and not self.transport.is_closing():
+            self._taking.cancel()
+            self._taking = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """As above it; a transport that is closed stays until the last answer was taken."""
+        super().timeout_keep_alive_handler()
+        self._watch_taking()
+
+    def _watch_taking(self) -> None:
+        if self._taking is None:
+            self._untaken = self.transport.get_write_buffer_size()
+            self._taking = self.loop.call_later(self.taking_seconds, self._check_taking)
+
+    def _check_taking(self) -> None:
+        self._taking = None
+        left = self.transport.get_write_buffer_size()
+        if left > max(0, self._untaken - TAKEN_BYTES_MIN):
+            self._hang_up()
+        else:
+            self._watch_taking()
+
+    # -- what is read
+
     def data_received(self, data: bytes) -> None:
-        """As above it, with the head's size and time watched also while the parser has not seen a whole header."""
+        """As above it, piece by piece, until a request has to wait for its turn."""
+        if self._held:
+            self._hold(self._held + data)
+        else:
+            self._read_on(data)
+
+    def _read_on(self, data: bytes) -> None:
+        position = 0
+        while position < len(data) and not self.pipeline and not self.transport.is_closing():
+            self._parse(data[position : position + PIECE_BYTES])
+            position += PIECE_BYTES
+        self._hold(b"" if self.transport.is_closing() else data[position:])
+        if self._behind():
+            self._expect(None)  # it is not the client that keeps us waiting
+            self.flow.pause_reading()
+
+    def _hold(self, data: bytes) -> None:
+        more = len(data) - len(self._held)
+        if more > 0 and self.all_held.bytes + more > HELD_BYTES_MAX:
+            self._hang_up()
+            return
+        self.all_held.bytes += more
+        self._held = data
+
+    def _behind(self) -> bool:
+        return bool(self.pipeline or self._held)
+
+    def _catch_up(self) -> None:
+        """A request's turn has come: what was sent behind it may be read on."""
+        data, still = self._held, bool(self.pipeline)
+        if still or self.transport.is_closing():
+            return
+        self._hold(b"")
+        self._read_on(data)
+        if self._behind() or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self._deadline is None and self._in_head:
+            self._expect(self.head_seconds, "head")
+
+    def _parse(self, data: bytes) -> None:
+        """Hands it to the parser, with the head's size and time watched also while the parser has not seen a whole header."""
         between = not self._in_head and not self._in_body
         self._begun = 0
         self._head_received += len(data)
@@ -128,7 +223,7 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         if self._deadline is None and not self._unanswered():
             self._expect(self.head_seconds, "head")  # bytes that begin no request would otherwise keep the connection for ever
         if self._in_head and self._head_received > HEAD_BYTES_MAX:
-            self._refused = _Refused(431, f"The request's head is larger than {HEAD_BYTES_MAX:,} bytes.")
+            self._refused = Refused(431, f"The request's head is larger than {HEAD_BYTES_MAX:,} bytes.")
             self.send_400_response("")
 
     # -- the parser's events
@@ -160,7 +255,7 @@ class HaulierHttpProtocol(HttpToolsProtocol):
             self._refuse(431, f"The request has more than {HEADERS_MAX} headers or more than {HEAD_BYTES_MAX:,} bytes of them.")
 
     def _refuse(self, status: int, message: str) -> None:
-        self._refused = _Refused(status, message)
+        self._refused = Refused(status, message)
         raise self._refused
 
     def on_headers_complete(self) -> None:
@@ -168,8 +263,12 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._expect(None)
         target = self.url
-        host = self._check_headers()
-        self._check_target(host)
+        try:
+            host = check_headers(self.headers, self.parser.get_http_version())
+            self.url = check_target(self.parser.get_method(), target, host)
+        except Refused as refused:
+            self._refused = refused
+            raise
         self.scope["haulier.raw_target"] = target  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         self._in_body = True
@@ -186,8 +285,12 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         """As above it; a queued request's body is due from here."""
         queued = bool(self.pipeline)
         super().on_response_complete()
-        if queued and self._in_body and not self.transport.is_closing():
-            self._expect(self.body_seconds, "body")
+        if self.transport.is_closing():
+            self._watch_taking()
+        elif queued:
+            if self._in_body:
+                self._expect(self.body_seconds, "body")
+            self._catch_up()
 
     def shutdown(self) -> None:
         """As above it; a body that is still coming gets little more time, for the server waits for it."""
@@ -195,60 +298,41 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         if self._in_body and not self.transport.is_closing():
             self._expect(min(self.body_seconds, SHUTDOWN_BODY_SECONDS), "body")
 
-    def _check_headers(self) -> bytes:
-        """The Host."""
-        found: dict[bytes, list[bytes]] = {}
-        for name, value in self.headers:
-            found.setdefault(name, []).append(value)
-        hosts = found.get(b"host", [])
-        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0].strip(b" \t")):
-            self._refuse(400, "The request must have exactly one Host header, and it must name a host.")
-        encodings = found.get(b"transfer-encoding", [])
-        if encodings and b"content-length" in found:
-            self._refuse(400, "The request has both Content-Length and Transfer-Encoding.")
-        if encodings and self.parser.get_http_version() != "1.1":
-            self._refuse(400, "HTTP/1.0 knows no Transfer-Encoding.")
-        if encodings and [encoding.strip(b" \t").lower() for encoding in encodings] != [b"chunked"]:
-            self._refuse(501, "The only Transfer-Encoding that is understood is chunked.")
-        return hosts[0].strip(b" \t")
-
-    def _check_target(self, host: bytes) -> None:
-        """Leaves path and query in `self.url`."""
-        if self.parser.get_method() == b"CONNECT":
-            self._refuse(405, "This server is no proxy.")
-        if self.url.startswith(b"/"):
-            if b"#" in self.url:
-                self._refuse(400, "The request's target must not hold a fragment.")
-            return
-        found = _ABSOLUTE.fullmatch(self.url)
-        if found is None:
-            self._refuse(403 if b"://" in self.url else 400, "The request's target must be a path.")
-            return
-        path = found[2] if found[2].startswith(b"/") else b"/" + found[2]
-        if not _PROXIED.fullmatch(path) or unquote_to_bytes(path).startswith(b"/api/"):
-            self._refuse(403, "This server is no proxy.")
-        if found[1].lower() != host.lower():
-            self._refuse(400, "The request's target and its Host header name different hosts.")
-        self.url = path
-
     def send_400_response(self, msg: str) -> None:
         """The answer to a request that does not reach the application; then the connection ends."""
-        refused = self._refused or _Refused(400, msg)
+        refused = self._refused or Refused(400, msg)
         self._expect(None)
         self._unset_keepalive_if_required()
         if not self._unanswered() or (self._in_body and not self.pipeline and not self.cycle.response_started):
             self.transport.write(self._plain_response(refused))
         # else: the client would take it for the answer to an earlier request, or for a part of one
-        if self._unanswered():
-            self.cycle.disconnected = True  # whoever waits for the rest of the request is told that it will not come
-            self.cycle.message_event.set()
+        self._dismiss()
         self.transport.close()
+        self._watch_taking()
+
+    def _hang_up(self) -> None:
+        """At once, whatever is still to be sent."""
+        self._expect(None)
+        self._dismiss()
+        self.transport.abort()
+
+    def _dismiss(self) -> None:
+        """Whoever waits for the rest of a request, or has an answer to it, is told that the client is gone."""
+        for cycle in (self._in_turn, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """As above it."""
+        self._in_turn = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _unanswered(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is not None and not cycle.response_complete
 
-    def _plain_response(self, refused: _Refused) -> bytes:
+    def _plain_response(self, refused: Refused) -> bytes:
         body = refused.message.encode("utf-8")
         headers = [
             *self.server_state.default_headers,
@@ -264,50 +348,4 @@ class HaulierHttpProtocol(HttpToolsProtocol):
 
 def protocol() -> type[HaulierHttpProtocol]:
     """A class of its own, with limits that can be set and its own count of connections."""
-    return type("LimitedHttpProtocol", (HaulierHttpProtocol,), {"connected": Counter()})
-
-
-def check_announced(scope: MutableMapping[str, Any], most: int) -> None:
-    """Raises DocumentTooLarge for a client that waits for `100 Continue` to send more than `most` bytes.
-
-    To be called before the first `receive`, which tells it to go on. One that sends without waiting reads no answer meanwhile:
-    its body is read up to the limit.
-    """
-    headers = dict(scope["headers"])
-    waits = headers.get(b"expect", b"").strip(b" \t").lower() == b"100-continue"
-    if waits and int(headers.get(b"content-length", b"0")) > most:  # the parser has let only digits pass
-        raise DocumentTooLarge(f"the body is larger than {most:,} bytes")
-
-
-async def read_body(receive: Receive, most: int = BODY_BYTES_MAX, take: Callable[[int], None] = lambda _size: None) -> bytes:
-    """The whole body; `take` is told the size of each part before it is kept, and may raise. Raises DocumentTooLarge as soon as
-    it is longer than `most` bytes, ClientDisconnect when the rest will not come."""
-    parts: list[bytes] = []
-    size = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        part = message.get("body", b"")
-        size += len(part)
-        if size > most:
-            raise DocumentTooLarge(f"the body is larger than {most:,} bytes")
-        take(len(part))
-        parts.append(part)
-        more = message.get("more_body", False)
-    return b"".join(parts)
-
-
-def raw_request(scope: MutableMapping[str, Any], body: bytes) -> RawRequest:
-    """The request as the verifiers want it, from an ASGI scope of `HaulierHttpProtocol`."""
-    client = scope.get("client")
-    return RawRequest(
-        method=scope["method"],
-        raw_path=scope["raw_path"],
-        raw_query=scope["query_string"],
-        headers=list(scope["headers"]),
-        body=body,
-        secure=scope["scheme"] == "https",
-        peer="" if client is None else client[0],
-    )
+    return type("LimitedHttpProtocol", (HaulierHttpProtocol,), {"connected": Counter(), "all_held": _Held()})

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from haulier.api.admission import Admission, BodyRoom
 from haulier.api.auth import Authenticator
+from haulier.api.bodies import check_announced, raw_request, read_body
 from haulier.api.cos.routes import CosWire
-from haulier.api.http import check_announced, raw_request, read_body
 from haulier.api.native.openapi import openapi_json
 from haulier.api.native.routes import NativeWire, Stream, Waiting
 from haulier.api.native.streams import Streams

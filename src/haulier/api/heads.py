@@ -1,0 +1,61 @@
+"""What a request's head must be before an application sees the request; pure."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+HEAD_BYTES_MAX: Final = 16 * 1024
+HEADERS_MAX: Final = 100
+
+_PROXIED: Final = re.compile(rb"/jobs(?:[/?].*)?|(?:/[^?]*)?/v20180820(?:[/?].*)?", re.DOTALL)
+"""The two wires' paths, that of S3 also behind the base path of an endpoint URL."""
+
+_ABSOLUTE: Final = re.compile(rb"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
+_HOST: Final = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+
+
+class Refused(Exception):
+    """The request is answered below the application, and its connection ends."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def check_headers(headers: Sequence[tuple[bytes, bytes]], version: str) -> bytes:
+    """The Host. `version` is HTTP's. Raises Refused."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(value)
+    hosts = found.get(b"host", [])
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0].strip(b" \t")):
+        raise Refused(400, "The request must have exactly one Host header, and it must name a host.")
+    encodings = found.get(b"transfer-encoding", [])
+    if encodings and b"content-length" in found:
+        raise Refused(400, "The request has both Content-Length and Transfer-Encoding.")
+    if encodings and version != "1.1":
+        raise Refused(400, "HTTP/1.0 knows no Transfer-Encoding.")
+    if encodings and [encoding.strip(b" \t").lower() for encoding in encodings] != [b"chunked"]:
+        raise Refused(501, "The only Transfer-Encoding that is understood is chunked.")
+    return hosts[0].strip(b" \t")
+
+
+def check_target(method: bytes, target: bytes, host: bytes) -> bytes:
+    """Path and query of the target. Raises Refused for what is neither a path nor absolute for one of the wires."""
+    if method == b"CONNECT":
+        raise Refused(405, "This server is no proxy.")
+    if target.startswith(b"/"):
+        if b"#" in target:
+            raise Refused(400, "The request's target must not hold a fragment.")
+        return target
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None:
+        raise Refused(403 if b"://" in target else 400, "The request's target must be a path.")
+    path = found[3] if found[3].startswith(b"/") else b"/" + found[3]
+    if not _PROXIED.fullmatch(path) or unquote_to_bytes(path).startswith(b"/api/"):
+        raise Refused(403, "This server is no proxy.")
+    if found[2].lower() != host.lower():
+        raise Refused(400, "The request's target and its Host header name different hosts.")
+    return path

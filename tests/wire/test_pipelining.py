@@ -1,0 +1,159 @@
+"""Clients that send faster than they are answered, and clients that do not read: what they cost is bounded, and they end."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from haulier.api import http
+from haulier.api.http import HaulierHttpProtocol, protocol
+from wire.test_http import Server, one_answer
+
+SMALL = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
+HELD = b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n"
+Start = Callable[..., Server]
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    running: list[Server] = []
+
+    def started(**limits: Any) -> Server:
+        limited = protocol()
+        for name, value in limits.items():
+            setattr(limited, name, value)
+        running.append(Server(limited, request.param))
+        return running[-1]
+
+    yield started
+    for server in running:
+        server.stop()
+
+
+def connections(server: Server) -> list[HaulierHttpProtocol]:
+    return list(server.server.server_state.connections)  # type: ignore[arg-type]
+
+
+def all_ended(server: Server, seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while connections(server) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not connections(server)
+
+
+def sent_until_it_stalls(connection: socket.socket, data: bytes, most: int) -> int:
+    """So many bytes of it, over and over, does the server take from somebody who does not read."""
+    connection.settimeout(0.5)
+    sent = 0
+    try:
+        while sent < most:
+            sent += connection.send(data)
+    except (TimeoutError, ConnectionError):
+        pass
+    return sent
+
+
+def test_requests_sent_ahead_wait_with_their_sender(start: Start) -> None:
+    server = start()
+    most = 40_000_000
+    with server.connect() as connection:
+        connection.sendall(HELD)
+        assert sent_until_it_stalls(connection, SMALL * 4_000, most) < most
+        [one] = connections(server)
+        assert 1 <= len(one.pipeline) <= 20
+        assert one.all_held.bytes == len(one._held) <= 512 * 1024
+        server.proceed.set()
+        assert sent_until_it_stalls(connection, SMALL * 4_000, most) < most  # nobody reads the answers
+        assert len(one.pipeline) <= 20
+    assert all_ended(server)
+    assert type(one).all_held.bytes == 0
+
+
+def test_an_orderly_client_that_sends_ahead_gets_every_answer_in_order(start: Start) -> None:
+    server = start()
+    requests = [b"GET /jobs/%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(2_000)]
+    requests[500] = b"POST /jobs/500 HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000
+    requests[501] = (
+        b"POST /jobs/501 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"3\r\nabc\r\n" * 9_000 + b"0\r\n\r\n"
+    )
+    with server.connect() as connection:
+        sender = threading.Thread(target=lambda: connection.sendall(b"".join(requests)))
+        sender.start()
+        with connection.makefile("rb") as stream:
+            for number in range(2_000):
+                head = b"".join(iter(stream.readline, b"\r\n"))
+                assert head.startswith(b"HTTP/1.1 200 ")
+                length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
+                assert b'"path": "/jobs/%d"' % number in stream.read(length)
+        sender.join()
+    assert all_ended(server)
+
+
+@pytest.mark.parametrize("behind", [SMALL, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2_000])
+def test_who_sends_ahead_is_not_called_late_for_our_slowness(start: Start, behind: bytes) -> None:
+    server = start(head_seconds=0.3, body_seconds=0.3)
+    with server.connect() as connection:
+        connection.sendall(HELD + behind * 3)
+        threading.Event().wait(0.8)
+        server.proceed.set()
+        assert one_answer(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_what_is_held_of_all_connections_is_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "HELD_BYTES_MAX", 100_000)
+    server = start()
+    with contextlib.ExitStack() as held:
+        for _ in range(8):
+            held.enter_context(server.connect()).sendall(HELD + SMALL * 2_000)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and (len(server.seen) < 8 or len(connections(server)) == 8):
+            time.sleep(0.01)
+        assert 1 <= len(connections(server)) < 8
+        server.proceed.set()
+    assert all_ended(server)
+
+
+@pytest.mark.parametrize("ends", [b"", b"Connection: close\r\n"])
+def test_a_client_that_does_not_take_its_answer_is_ended(start: Start, ends: bytes) -> None:
+    server = start(taking_seconds=0.3)
+    body = b"x" * 1_000_000
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", server.port))
+        for _ in range(1 if ends else 8):  # more than the kernel keeps
+            sent_until_it_stalls(
+                connection, b"POST / HTTP/1.1\r\nHost: a\r\n" + ends + b"Content-Length: 1000000\r\n\r\n" + body, 1_000_000
+            )
+        assert all_ended(server)
+
+
+def test_a_small_answer_that_is_not_taken_does_not_outlive_the_connection(start: Start) -> None:
+    server = start(taking_seconds=0.3)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", server.port))
+        sent_until_it_stalls(connection, SMALL * 100, 50_000_000)
+        assert all_ended(server)
+
+
+def test_a_client_that_reads_slowly_gets_all_of_it(start: Start) -> None:
+    server = start(taking_seconds=0.3)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", server.port))
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
+        connection.sendall(head + b"x" * 1_000_000)
+        answer = b""
+        begun = time.monotonic()
+        while part := connection.recv(65_536):
+            answer += part
+            if time.monotonic() - begun < 2:
+                time.sleep(0.02)
+    assert len(answer) > 1_000_000
