@@ -173,15 +173,16 @@ class _Parts:
             self._jobstore,
             self._spool,
             self._clock,
+            epoch=lambda: self.coordinator.epoch,
             spool_retention_days=limits.spool_retention_days,
             retention_days=limits.retention_days,
         )
 
     def start(self) -> None:
         """Let jobs run."""
-        self._sweeper.start()
         self._sts.start()
         self.coordinator.start()
+        self._sweeper.start()
 
     def stop(self) -> None:
         """Let no job run any more."""

@@ -94,6 +94,11 @@ class Coordinator:
         """Why no work gets done now; None when all is well. From any thread, and never blocks."""
         return self._readiness.problem
 
+    @property
+    def epoch(self) -> int:
+        """Of this coordinator; 0 before it has taken over."""
+        return self._dispatch.epoch
+
     def start(self) -> None:
         """Take over from any earlier coordinator, bring up the runners and begin."""
         self.take_over()

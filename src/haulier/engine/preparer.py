@@ -20,7 +20,7 @@ from haulier.engine.connections import Connections
 from haulier.engine.frames import ChunkWritten, Event, JobBrief, Prepared, PrepareJob
 from haulier.engine.rowguard import RowGuard, possible_keys
 from haulier.reports import report_folder
-from haulier.spool import files
+from haulier.spool import files, names
 
 RANGE_BYTES: Final = 8 << 20
 TIDY_TRIES: Final = 3
@@ -39,12 +39,12 @@ def prepare(
     """Stage the job's manifest, or what a retry runs again; puts ChunkWritten events and at last Prepared. Raises JobFailure."""
     operation = operations.load(brief.operation)
     guard = RowGuard(brief, operation, connections, wait)
-    folder = f"{brief.account}/{brief.id}"
+    folder = names.job_folder(brief.account, brief.id)
     total = staged = 0
     with TargetCheck(operation, spool, scratch) as check:
         for index, piece in enumerate(_pieces(unit, brief, connections, spool, wait)):
             guard.check(piece.table, piece.first_row)
-            name = f"{folder}/chunks/{index:08d}-{unit.attempt}.arrow"
+            name = names.chunk_name(folder, index, unit.attempt)
             data = files.encode_chunk(piece.table)
             staged += len(data)
             if brief.spool_bytes_max is not None and staged > brief.spool_bytes_max:

@@ -53,7 +53,7 @@ from haulier.engine.readback import ReadingBack
 from haulier.engine.settlerun import SettleRun
 from haulier.engine.threads import Threads
 from haulier.objectstore.gate import Gates
-from haulier.spool import files
+from haulier.spool import files, names
 
 IN_FLIGHT_MAX: Final = 1024
 """Requests in flight on one runner, whatever the stores allow."""
@@ -354,10 +354,10 @@ class Runner:
 
 def _rows(table: files.Table) -> Rows:
     buckets = table.column("bucket").combine_chunks()
-    names = buckets.dictionary.to_pylist()
+    bucket_names = buckets.dictionary.to_pylist()
     marks = table.column("first_attempt_ms")
     return Rows(
-        [names[index] for index in buckets.indices.to_pylist()],
+        [bucket_names[index] for index in buckets.indices.to_pylist()],
         table.column("key").to_pylist(),
         table.column("version").to_pylist(),
         table.column("size").to_pylist(),
@@ -468,7 +468,7 @@ class Writer:
 
     def _segment(self, unit: RunChunk, sequence: int, outcomes: Outcomes, horizon: int) -> None:
         chunk = unit.chunk
-        name = _name(unit, "segments", f"{chunk.index:08d}-{unit.attempt}-{sequence}")
+        name = names.segment_name(names.folder_of(chunk.name), chunk.index, unit.attempt, sequence)
         self._spool.write(name, _encoded(outcomes))
         segment = Segment(
             job=unit.job,
@@ -497,7 +497,7 @@ class Writer:
         if merged.num_rows != chunk.rows:
             raise SpoolError(chunk.name, f"{merged.num_rows} outcomes for {chunk.rows} rows")
         failed = sum(segment.failed for segment in unit.segments) + outcomes.failed
-        name = _name(unit, "sealed", f"{chunk.index:08d}-{unit.attempt}")
+        name = names.sealed_name(names.folder_of(chunk.name), chunk.index, unit.attempt)
         self._spool.write(name, files.encode_outcome_table(merged))
         self._put(
             Sealed(
@@ -511,11 +511,6 @@ class Writer:
                 read_back=outcomes.read_back,
             )
         )
-
-
-def _name(unit: RunChunk, kind: str, file: str) -> str:
-    folder = unit.chunk.name.rsplit("/", 2)[0]
-    return f"{folder}/{kind}/{file}.arrow"
 
 
 def _encoded(outcomes: Outcomes) -> bytes | memoryview:

@@ -1,6 +1,7 @@
 """The job store in SQL. Its promises stand in `core.ports.JobStore`; the suite in `haulier.testing.suites` holds it to them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -43,6 +44,8 @@ T = TypeVar("T")
 
 _FIXED: Final = ("id", "account", "token", "created_ms", "total", "succeeded", "failed")
 """What `change` may not touch."""
+CHUNKS_FORGOTTEN: Final = 500
+"""Chunks, with their segments, that one transaction removes."""
 
 
 class SqlJobStore:
@@ -191,9 +194,10 @@ class SqlJobStore:
             return [rows.job_of(row) for row in connection.execute(found)]
 
     def forget(self, job_ids: Iterable[str]) -> None:
-        """Remove terminal jobs with their ledger."""
-        gone = delete(job).where(job.c.id.in_(list(job_ids)), job.c.ended_ms.is_not(None))
-        self._write(lambda connection: connection.execute(gone))
+        """Remove terminal jobs with their ledger, a slice of it at a time: other writes need not wait for the whole."""
+        for job_id in job_ids:
+            while self._write(partial(_forget_slice, job_id=job_id)):
+                pass
 
     def commit(self, epoch: int, entries: Sequence[Entry]) -> Mapping[str, Job]:
         """Apply the entries in one durable transaction; jobs that do not exist are left out of the answer.
@@ -298,6 +302,17 @@ def _sought(query: ListQuery) -> Iterator[ColumnElement[bool]]:
         yield exists().where(job_tag.c.job == job.c.id, or_(job_tag.c.key == tag, job_tag.c.key + "=" + job_tag.c.value == tag))
     if query.text is not None:
         yield or_(*(column.icontains(query.text, autoescape=True) for column in (job.c.id, job.c.description)))
+
+
+def _forget_slice(connection: Connection, job_id: str) -> bool:
+    """Forget some of a terminal job, and the job itself once its ledger is gone; whether there is more of it."""
+    ended = select(job.c.id).where(job.c.id == job_id, job.c.ended_ms.is_not(None))
+    some = select(chunk.c.index).where(chunk.c.job.in_(ended)).order_by(chunk.c.index.desc()).limit(CHUNKS_FORGOTTEN)
+    gone = connection.execute(delete(chunk).where(chunk.c.job == job_id, chunk.c.index.in_(some))).rowcount
+    if gone == CHUNKS_FORGOTTEN:
+        return True
+    connection.execute(delete(job).where(job.c.id == job_id, job.c.ended_ms.is_not(None)))
+    return False
 
 
 def _begin_epoch(connection: Connection) -> int:

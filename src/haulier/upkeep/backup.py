@@ -16,6 +16,7 @@ from haulier.core.clock import timestamp
 from haulier.core.errors import HaulierError, SettingsError
 from haulier.jobstore import copies
 from haulier.jobstore.copies import NamedFile
+from haulier.spool import names
 from haulier.upkeep import places
 
 ABOUT: Final = "backup.json"
@@ -107,7 +108,7 @@ def _take_jobs(data_dir: Path, folder: Path, now_ms: Callable[[], int]) -> tuple
 
 
 def _segments(spool: Path) -> Iterator[str]:
-    for path in spool.glob("*/*/segments/[!.]*"):
+    for path in spool.glob(f"*/*/{names.SEGMENTS}/[!.]*"):
         yield path.relative_to(spool).as_posix()
 
 
@@ -128,9 +129,9 @@ def _kept(named: list[NamedFile], missing: list[NamedFile]) -> set[str]:
     return {file.name for file in named if file.job not in over}
 
 
-def _drop(spool: Path, names: set[str]) -> None:
+def _drop(spool: Path, unneeded: set[str]) -> None:
     """Those that were taken early, and are not needed; with the folders that this empties."""
-    for name in names:
+    for name in unneeded:
         path = spool / name
         path.unlink()
         for above in (path.parent, path.parent.parent, path.parent.parent.parent):

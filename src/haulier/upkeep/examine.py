@@ -12,7 +12,7 @@ from typing import Final
 from haulier.core.errors import HaulierError
 from haulier.jobstore import snapshot
 from haulier.jobstore.snapshot import JobSnapshot
-from haulier.spool import FolderSpool
+from haulier.spool import FolderSpool, names
 from haulier.upkeep import ledger, reported, spooled
 from haulier.upkeep.findings import CHECKS, Examined, Finding
 
@@ -38,8 +38,7 @@ def examine(
         return None
     if report is not None and (not before.job.report.enabled or before.job.reporting_ms is None):
         raise NoReport(f"job {job_id} is {before.job.status} and has no report")
-    prefix = spooled.folder(before)
-    there = set(spool.names(prefix))
+    there = set(spool.names(names.job_folder(before.job.account, job_id)))
     ended_ms = before.job.ended_ms
     kept = ended_ms is None or now_ms - ended_ms < spool_retention_days * DAY_MS
     found: list[Finding] = [each for check in ledger.CHECKS.values() for each in check(before)]
@@ -56,7 +55,7 @@ def examine(
     found = [each for each in found if not _gone_since(each, named_now)]
     unnamed = sorted(there - set(spooled.named(before)) - named_now)
     epoch = before.epoch if after is None else after.epoch
-    left = [name for name in unnamed if spooled.left_over(name, prefix, epoch)]
+    left = [name for name in unnamed if spooled.left_over(name, epoch)]
     found += [Finding(check="files", file=name, problem="nothing names it") for name in unnamed if name not in left]
     if left:
         notes.append(f"files of attempts that are at work, or did not live to tell of them: {len(left)}, such as {left[0]}")

@@ -17,7 +17,7 @@ from haulier.core.errors import AuditBroken
 from haulier.core.ports import Clock
 from haulier.jobstore import copies, snapshot
 from haulier.jobstore.copies import BroughtBack
-from haulier.spool import FolderSpool
+from haulier.spool import FolderSpool, names
 from haulier.upkeep import places
 from haulier.upkeep.backup import ABOUT, AUDIT, DATABASE, FORMAT, MASTER_KEYS, SPOOL, About, UpkeepRefused
 from haulier.upkeep.examine import examine
@@ -86,7 +86,7 @@ def _examine(folder: Path, about: About, clock: Clock) -> None:
             found = snapshot.read(connection, job_id)
         assert found is not None
         # Of a job that has ended the files may not be kept any longer: then there are none at all.
-        days = math.inf if spool.names(f"{found.job.account}/{job_id}/") else 0
+        days = math.inf if spool.names(names.job_folder(found.job.account, job_id)) else 0
         examined = examine(folder, job_id, now_ms=clock.now_ms(), spool_retention_days=days)
         if examined is not None and not examined.sound:
             problems = "; ".join(

@@ -1,8 +1,6 @@
 """The files of a job, held against what the database says of them. Reads only."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,16 +9,8 @@ from haulier.core.chunk import Chunk, Segment
 from haulier.core.errors import SpoolError
 from haulier.core.ports import Spool
 from haulier.jobstore.snapshot import JobSnapshot
-from haulier.spool import files
+from haulier.spool import files, names
 from haulier.upkeep.findings import Finding, Findings
-
-_OF_AN_ATTEMPT: Final = re.compile(r"(chunks|sealed)/\d{8}-(\d+)-\d+\.arrow|segments/\d{8}-(\d+)-\d+-\d+\.arrow")
-"""What attempts call their files, below the job's folder; the groups hold the attempt's epoch."""
-
-
-def folder(found: JobSnapshot) -> str:
-    """The prefix of the job's files."""
-    return f"{found.job.account}/{found.job.id}/"
 
 
 def named(found: JobSnapshot) -> Iterator[str]:
@@ -33,10 +23,9 @@ def named(found: JobSnapshot) -> Iterator[str]:
         yield segment.name
 
 
-def left_over(name: str, prefix: str, epoch: int) -> bool:
+def left_over(name: str, epoch: int) -> bool:
     """Whether a file that the database does not name may be what an attempt wrote and did not live to tell."""
-    match = _OF_AN_ATTEMPT.fullmatch(name.removeprefix(prefix))
-    return match is not None and 1 <= int(match[2] or match[3]) <= epoch
+    return 1 <= (names.epoch_of(name) or 0) <= epoch
 
 
 class JobFiles:
