@@ -115,7 +115,7 @@ def test_two_rows_that_would_write_one_object_fail_the_job_before_any_copy(bench
     job = bench.wait(bench.s3_job({"S3PutObjectCopy": operation}, etag))
     assert job["Status"] == "Failed"
     assert job["FailureReasons"][0]["FailureCode"] == "ManifestConflict"
-    assert "rows 0 and 2" in job["FailureReasons"][0]["FailureReason"]
+    assert "rows 1 and 3" in job["FailureReasons"][0]["FailureReason"]
     assert bench.keys(bench.target) == set()
 
 

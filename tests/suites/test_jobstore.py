@@ -4,7 +4,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -266,6 +265,31 @@ def test_what_was_answered_survives_kill_9_in_the_middle_of_commits(path: Path) 
 # -- size
 
 
+def steps_of(store: SqlJobStore, action: Callable[[], object]) -> int:
+    """How many hundred instructions of SQLite's machine the action took: the same on every machine, and at any load."""
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    def watch(connection: sqlite3.Connection, *_rest: object) -> None:
+        connection.set_progress_handler(step, 100)
+
+    def leave(connection: sqlite3.Connection, *_rest: object) -> None:
+        connection.set_progress_handler(None, 0)
+
+    engine = store._database.readers
+    event.listen(engine, "checkout", watch)
+    event.listen(engine, "checkin", leave)
+    try:
+        action()
+    finally:
+        event.remove(engine, "checkout", watch)
+        event.remove(engine, "checkin", leave)
+    return steps
+
+
 def test_a_hundred_thousand_finished_jobs_slow_nothing_down(store: SqlJobStore) -> None:
     store.create(ended(a_job("job-0")), unfinished_max=PLENTY)
     multiply = """
@@ -276,50 +300,40 @@ def test_a_hundred_thousand_finished_jobs_slow_nothing_down(store: SqlJobStore) 
     store._database.writer.run(lambda connection: connection.exec_driver_sql(multiply).rowcount)
     store.create(a_job("job-1", created_ms=20_000), unfinished_max=1)
 
-    def best(action: Callable[[], object]) -> float:
-        """Seconds, undisturbed by what else the machine does."""
-        times = []
-        for _ in range(5):
-            began = time.perf_counter()
-            action()
-            times.append(time.perf_counter() - began)
-        return min(times)
-
     newest = ListQuery(account="acme", newest_first=True)
     middle = ListQuery(account="acme", newest_first=False, after=(20_000, "middle"))
     assert len(store.list(newest)) == len(store.list(middle)) == 1000
-    assert best(lambda: store.list(newest)) < 0.2
-    assert best(lambda: store.list(middle)) < 0.2
+    assert steps_of(store, lambda: store.list(newest)) < 1_000
+    assert steps_of(store, lambda: store.list(middle)) < 1_000
     active = ListQuery(account="acme", newest_first=True, statuses=frozenset({"New"}))
     assert [job.id for job in store.list(active)] == ["job-1"]
-    assert best(lambda: store.list(active)) < 0.02
+    assert steps_of(store, lambda: store.list(active)) < 10
     recent = ListQuery(account="acme", newest_first=False, created_since_ms=34_000)
     assert store.list(recent)[0].id == "job-1"
-    assert best(lambda: store.list(recent)) < 0.2
+    assert steps_of(store, lambda: store.list(recent)) < 1_000
     kept = ListQuery(account="acme", newest_first=True, ended_since_ms=0)
     assert len(store.list(kept)) == 1000
-    assert best(lambda: store.list(kept)) < 0.2
+    assert steps_of(store, lambda: store.list(kept)) < 1_000
     none = ListQuery(account="acme", newest_first=True, text="nowhere", operations=frozenset({"copy"}))
     assert store.list(none) == []
-    assert best(lambda: store.list(none)) < 0.3
+    assert steps_of(store, lambda: store.list(none)) < 20_000
     untagged = ListQuery(account="acme", newest_first=True, tags=("team=other",))
     assert store.list(untagged) == []
-    assert best(lambda: store.list(untagged)) < 0.3
-    assert best(lambda: store.get("acme", "0000c350-job")) < 0.005
-    assert best(store.unfinished) < 0.005
+    assert steps_of(store, lambda: store.list(untagged)) < 20_000
+    assert steps_of(store, lambda: store.get("acme", "0000c350-job")) < 10
+    assert steps_of(store, store.unfinished) < 10
 
 
-def test_a_commit_of_a_hundred_flushes_takes_a_few_milliseconds(store: SqlJobStore) -> None:
+def test_a_commit_of_a_hundred_flushes_takes_a_few_statements(store: SqlJobStore) -> None:
     store.create(a_job(), unfinished_max=PLENTY)
     epoch = store.begin_epoch()
     chunks = tuple(a_chunk(index) for index in range(100))
     store.commit(epoch, [*moved(JobEvent.PICKED_UP), ChunksStaged("job-1", chunks, first=True)])
     store.commit(epoch, moved(JobEvent.PREPARED, JobEvent.STARTED, total=2_000_000))
-    times = []
+    statements: list[str] = []
+    engine = store._database.writer._engine
+    event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     for sequence in range(20):
-        entries = [flushed(index, sequence) for index in range(100)]
-        began = time.perf_counter()
-        store.commit(epoch, entries)
-        times.append(time.perf_counter() - began)
+        store.commit(epoch, [flushed(index, sequence) for index in range(100)])
     assert store.get("acme", "job-1").succeeded == 20 * 100 * 100
-    assert min(times) < 0.01
+    assert len(statements) <= 20 * 12, statements[:12]

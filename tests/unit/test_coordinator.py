@@ -833,6 +833,29 @@ def test_a_job_at_work_ends_within_a_minute_when_its_role_or_its_creators_right_
     assert stage.settle().status == "Failed"
 
 
+@pytest.mark.parametrize(
+    ("dialect", "rows", "status"), [("cos", 1_000, "Complete"), ("cos", 1_100, "Failed"), ("s3control", 1_000, "Failed")]
+)
+def test_how_many_tasks_must_have_ended_before_failures_end_the_job_is_the_dialects_to_say(tmp_path, dialect, rows, status):
+    world = World(rows=rows, chunk_rows=100)
+    world.bad_rows = set(range(rows))
+    stage = Stage(tmp_path, world)
+    stage.jobstore.create(with_report(dialect=dialect), unfinished_max=10)
+    assert stage.settle(turns=5_000).status == status
+    stage.jobstore.close()
+
+
+def test_a_job_that_was_paused_before_it_began_tells_of_untried_stores_too(tmp_path):
+    stage = Stage(tmp_path, stores=[msgspec.structs.replace(STORE, probe="off")])
+    stage.jobstore.create(a_job(), unfinished_max=10)
+    stage.world.verdict = "lying"
+    stage.settle(until=lambda job: job.status == "Ready")
+    stage.jobstore.change("acme", a_job().id, lambda job: msgspec.structs.replace(job, status="Paused", paused_by="priority"))
+    assert stage.settle().status == "Complete"
+    assert [event.kind for event in stage.jobstore.events(a_job().id)].count("unproven") == 1
+    stage.jobstore.close()
+
+
 def test_more_than_half_failed_of_a_thousand_fails_the_job(tmp_path):
     world = World(rows=3_000, chunk_rows=100)
     world.bad_rows = set(range(0, 3_000, 5)) | set(range(1, 3_000, 5)) | set(range(2, 3_000, 5))

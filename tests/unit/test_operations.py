@@ -14,6 +14,7 @@ from haulier.core.ports import ObjectHead
 from haulier.core.task import Outcome, Task
 from haulier.operations import Copy, Delete, PutTagging
 from haulier.operations.copy import NewMetadata
+from haulier.operations.replay import TRIES_MAX
 from haulier.operations.traces import shows
 from unit.opbench import Bench
 
@@ -624,13 +625,25 @@ def test_more_than_ten_tags_fail_and_change_nothing(bench: Bench, mode: Any) -> 
 
 
 @pytest.mark.parametrize("mode", ["replace", "add"])
+def test_tags_that_were_lost_on_the_way_are_set_again(bench: Bench, mode: Any) -> None:
+    bench.store.lose("before", "before", "after")
+    assert bench.apply(PutTagging(tags={"a": "1"}, mode=mode)) == COPIED
+    assert bench.runner.run(bench.store.get_tags("src", b"a/key")) == {"a": "1"}
+
+
+def test_an_object_that_is_not_there_is_that_after_a_lost_answer_too(bench: Bench) -> None:
+    bench.store.lose("before")
+    assert bench.apply(PutTagging(tags={"a": "1"}), key=b"absent").code == "NoSuchKey"
+
+
+@pytest.mark.parametrize("mode", ["replace", "add"])
 def test_tags_in_doubt_are_set_again(bench: Bench, mode: Any) -> None:
     assert bench.apply(PutTagging(tags={"a": "1"}, mode=mode), first_attempt_ms=bench.doubt()).succeeded
     assert bench.runner.run(bench.store.get_tags("src", b"a/key")) == {"a": "1"}
 
 
 def test_tags_whose_last_try_was_lost_are_read_back(bench: Bench) -> None:
-    bench.store.lose("after", "before")
+    bench.store.lose("after", *["before"] * TRIES_MAX)
     assert bench.apply(PutTagging(tags={"a": "1"})).succeeded
     assert bench.apply(PutTagging(tags={"a": "2"})).code == "NoAnswer"
     bench.store.lose("after")

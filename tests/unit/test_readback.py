@@ -71,6 +71,7 @@ class Guards(MemoryObjectStore):
 TAGS = PutTagging(tags={"a": "b"})
 COPY = Copy(target_bucket="dst", dialect="s3control")
 RENEWED = Copy(target_bucket="dst", dialect="s3control", metadata=NewMetadata(user={"a": "b"}))
+KEPT_CHEAP = Copy(target_bucket="dst", dialect="s3control", storage_class="GLACIER_IR")
 TAGGED = Copy(target_bucket="dst", dialect="s3control", tags={"a": "b"})
 
 
@@ -110,6 +111,7 @@ def test_a_store_that_does_what_it_says_is_believed(operation: Operation) -> Non
         (Forgets, COPY, "StoreCannotCopy", "there was no copy"),
         (Ignores, RENEWED, "StoreCannotCopy", "other metadata"),
         (Ignores, TAGGED, "StoreCannotCopy", "other tags"),
+        (Ignores, KEPT_CHEAP, "StoreCannotCopy", "other storage class"),
         (Forgets, Delete(), "StoreCannotDelete", "still there"),
     ],
 )

@@ -456,6 +456,8 @@ def test_paths_of_the_environment_begin_at_the_working_directory(settings_of, tm
         ("HAULIER_STORES__MAIN__BUCKETS", "[1", "stores.main.buckets", "neither a JSON array nor names"),
         ("HAULIER_STORES__MAIN", "x", "stores", "name a key in it"),
         ("HAULIER_ENGINE__", "x", "engine.", "unknown key"),
+        ("HAULIER_SERVER_LISTEN", "x", "server", "two underscores, as in HAULIER_SERVER__LISTEN"),
+        ("HAULIER_STORES_MAIN_READ_ONLY", "true", "stores", "two underscores, as in HAULIER_STORES__MAIN_READ_ONLY"),
         ("HAULIER_ENGINE__RUNNERS__X", "x", "engine.runners", "a value and no group"),
         ("HAULIER_ACCOUNTS__ACME__USERS__0__SECRET_KEY", "x-SECRET", "accounts.acme.users", "come from the file only"),
         ("HAULIER_SERVER__DATABASE", "postgresql://u:SECRET@h", "server.database", "not usable in this version"),

@@ -433,6 +433,24 @@ class Refusing(MemoryObjectStore):
         raise StoreError(501, "NotImplemented", "no ACLs here")
 
 
+class Passing(MemoryObjectStore):
+    """Passes over a header of CopyObject: the one that the class names."""
+
+    header = ""
+
+    async def copy_object(self, bucket, key, version, target, target_key, headers=()):
+        kept = tuple((name, value) for name, value in headers if name != self.header)
+        return await super().copy_object(bucket, key, version, target, target_key, kept)
+
+
+def passing_over(header):
+    return type("Passing", (Passing,), {"header": header})
+
+
+def copying(**parameters):
+    return Copy(target_bucket="copies", dialect="s3control", **parameters)
+
+
 SHARED = Copy(target_bucket="copies", dialect="cos", grants=(Grant("id", "someone", "READ"),))
 ADDING = Copy(
     target_bucket="copies",
@@ -460,6 +478,13 @@ ADDING = Copy(
         (Refusing, SHARED, "inconclusive"),
         (Refusing, Copy(target_bucket="copies", dialect="cos", canned_acl="private"), "proven"),
         (Lying, Delete(), "proven"),
+        (MemoryObjectStore, copying(storage_class="GLACIER_IR", sse="AES256", redirect="/x"), "proven"),
+        (MemoryObjectStore, copying(modified_since_ms=1, unmodified_since_ms=4_000_000_000_000), "proven"),
+        (passing_over("x-amz-storage-class"), copying(storage_class="GLACIER_IR"), "lying"),
+        (passing_over("x-amz-server-side-encryption"), copying(sse="AES256"), "lying"),
+        (passing_over("x-amz-website-redirect-location"), copying(redirect="/x"), "lying"),
+        (passing_over("x-amz-copy-source-if-modified-since"), copying(modified_since_ms=1), "lying"),
+        (passing_over("x-amz-copy-source-if-unmodified-since"), copying(unmodified_since_ms=1), "lying"),
     ],
 )
 def test_a_probe_believes_what_it_reads_back_and_leaves_nothing_behind(room, kind, operation, verdict):

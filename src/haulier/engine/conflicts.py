@@ -74,5 +74,5 @@ def _told(conflicts: Sequence[Conflict]) -> list[str]:
     for conflict in conflicts:
         bucket, key = conflict.object
         verb = "both write" if conflict.one_target else "write and read"
-        told.append(f"rows {conflict.rows[0]} and {conflict.rows[1]} {verb} {bucket}/{key.decode(errors='replace')}")
+        told.append(f"rows {conflict.rows[0] + 1} and {conflict.rows[1] + 1} {verb} {bucket}/{key.decode(errors='replace')}")
     return told

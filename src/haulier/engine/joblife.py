@@ -1,11 +1,12 @@
 """The life of a job: what each unfinished job needs next, by the state that it is in. The table of states is `core.lifecycle`."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from haulier.core.history import EventKind
-from haulier.core.job import Failure, Waits
+from haulier.core.job import Dialect, Failure, Waits
 from haulier.core.lifecycle import JobEvent, JobStatus
 from haulier.core.ports import Clock, JobStore
 from haulier.engine.dispatch import Dispatch
@@ -15,7 +16,8 @@ from haulier.engine.jobrun import JobRun
 from haulier.engine.progress import Progress
 from haulier.engine.proofs import Proofs, Unproven
 
-FAILURE_JUDGED_FROM: Final = 1_000
+FAILURE_JUDGED_FROM: Final[Mapping[Dialect, int]] = {"s3control": 1_000, "native": 1_000, "cos": 1_001}
+"""So many tasks must have ended before too many failures end the job: AWS says at least 1,000, COS more than 1,000."""
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 ROLE_SECONDS: Final = 10.0
@@ -93,8 +95,7 @@ class JobLife:
         self._load(run)
         if status is JobStatus.READY and may_run:
             if self._proven(run):
-                for store, probe in self._proofs.untried(run.job):
-                    self._progress.note(run, EventKind.UNPROVEN, store=store, probe=probe)
+                self._tell_untried(run)
                 self._hand_out.open(run)
                 self._progress.move(run, JobEvent.STARTED)
         elif status is JobStatus.ACTIVE:
@@ -124,7 +125,7 @@ class JobLife:
         if not self._watch_stores(run, limits.outage_hours):
             return
         job = run.job
-        if job.executed >= FAILURE_JUDGED_FROM and 2 * job.failed > job.executed:
+        if job.executed >= FAILURE_JUDGED_FROM[job.dialect] and 2 * job.failed > job.executed:
             reason = f"{job.failed} of {job.executed} tasks failed, more than 50 %"
             self._progress.fail(run, "FailureThresholdExceeded", reason)
         elif not run.unsealed:
@@ -135,7 +136,16 @@ class JobLife:
         elif not may_run:
             self._progress.move(run, JobEvent.HELD, paused_by="priority")
         elif self._proven(run):
+            self._tell_untried(run)
             self._hand_out.open(run)
+
+    def _tell_untried(self, run: JobRun) -> None:
+        """Before the first task: on which stores the settings let it run without a trial. A job that was paused while it was
+        Ready begins as one that goes on."""
+        if not run.told_untried and not run.job.executed and not run.job.active_ms:
+            for store, probe in self._proofs.untried(run.job):
+                self._progress.note(run, EventKind.UNPROVEN, store=store, probe=probe)
+        run.told_untried = True
 
     def _proven(self, run: JobRun) -> bool:
         """Whether every store that the rows are on was seen to do the operation (decisions §4). One that was not tried is tried

@@ -41,6 +41,8 @@ class JobRun:
         """Monotonic time at which it was last asked whether the job may still act as its role."""
         self.waits_for: str | None = None
         """Why it has no credentials, as its record was told."""
+        self.told_untried = False
+        """Whether its record was told of stores on which it runs without a trial."""
         self.trouble: str | None = None
         """Why a chunk could not be loaded, likewise."""
         self._away: dict[str, str] = {}

@@ -25,7 +25,7 @@ from haulier.operations.replay import (
     unknown_outcome,
 )
 from haulier.operations.source import NOTHING, Headers, Refused, Taken, Wanted, if_match, metadata_headers, tag_headers, take
-from haulier.operations.traces import comparable, same_content, shows, shows_all
+from haulier.operations.traces import comparable, lacks, same_content, shows, shows_all
 
 __all__ = ["Copy", "NewMetadata"]
 
@@ -361,9 +361,9 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return None if lacks is None else Disproof(lacks)
 
     async def _lacks(self, key: bytes, target: ObjectHead, store: ObjectStore) -> str | None:
-        metadata = None if isinstance(self.metadata, str) or self.metadata_mode == "add" else self.metadata
-        if metadata is not None and not shows(target, metadata_headers(metadata.headers())):
-            return "CopyObject answered success and the copy had other metadata"
+        lost = lacks(target, self.headers)
+        if lost is not None:
+            return f"CopyObject answered success and the copy had other {lost}"
         if isinstance(self.tags, str) or self.tags_mode != "replace":
             return None
         tags = await store.get_tags(self.target_bucket, key)

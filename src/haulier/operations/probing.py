@@ -13,13 +13,14 @@ from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectStore
 from haulier.core.task import Outcome, Task
 from haulier.operations.access import ACL_LOST
-from haulier.operations.copy import Copy, NewMetadata
+from haulier.operations.copy import Copy
 from haulier.operations.delete import Delete
 from haulier.operations.put_tagging import PutTagging
 from haulier.operations.replay import look
 from haulier.operations.source import metadata_headers
-from haulier.operations.traces import shows
+from haulier.operations.traces import lacks
 
+HOUR_MS: Final = 3_600_000
 BODY: Final = b"an object by which haulier finds out what this store can do\n"
 
 
@@ -132,6 +133,7 @@ async def _copy(operation: AnyOperation, store: ObjectStore, bucket: str, prefix
     )
     key = trial.target_key(source.key)
     made.append(key)
+    await _constrained(operation, trial, source, store, prefix, made)
     if operation.sets_acl:
         await _private(store, source)
     outcome = await trial.apply(source, store)
@@ -141,12 +143,43 @@ async def _copy(operation: AnyOperation, store: ObjectStore, bucket: str, prefix
     copy = Task(0, bucket, key)
     await _unharmed(store, copy, "CopyObject")
     await _unharmed(store, source, "CopyObject")
-    if not isinstance(operation.metadata, str):
-        wanted = metadata_headers(NewMetadata(user=operation.metadata.user).headers())
-        if not shows(await store.head_object(bucket, key), wanted):
-            raise _Lie("CopyObject answered success and the copy has other metadata")
+    wanted = trial.headers
+    if not isinstance(operation.metadata, str) and operation.metadata_mode == "add":
+        wanted = (*wanted, *metadata_headers(operation.metadata.headers()))
+    lost = lacks(await store.head_object(bucket, key), wanted)
+    if lost is not None:
+        raise _Lie(f"CopyObject answered success and the copy has other {lost}")
     if not isinstance(operation.tags, str) and dict(await store.get_tags(bucket, key)) != operation.tags:
         raise _Lie("CopyObject answered success and the copy has other tags")
+
+
+async def _constrained(operation: Copy, trial: Copy, source: Task, store: ObjectStore, prefix: bytes, made: list[bytes]) -> None:
+    """Try each since-constraint of the job with a moment by which the source must not be copied."""
+    written_ms = (await store.head_object(source.bucket, source.key)).modified_ms
+    barred = msgspec.structs.replace(
+        trial, folder=(prefix + b"constrained").decode(), modified_since_ms=None, unmodified_since_ms=None
+    )
+    made.append(barred.target_key(source.key))
+    if operation.modified_since_ms is not None:
+        await _barred(
+            msgspec.structs.replace(barred, modified_since_ms=written_ms), source, store, "x-amz-copy-source-if-modified-since"
+        )
+    if operation.unmodified_since_ms is not None:
+        before_ms = written_ms - HOUR_MS
+        await _barred(
+            msgspec.structs.replace(barred, unmodified_since_ms=before_ms), source, store, "x-amz-copy-source-if-unmodified-since"
+        )
+
+
+async def _barred(trial: Copy, source: Task, store: ObjectStore, header: str) -> None:
+    try:
+        outcome = await trial.apply(source, store)
+    except StoreError as error:
+        if error.status not in (304, 412):
+            raise
+        return
+    if outcome.succeeded:
+        raise _Lie(f"CopyObject answered success against the condition of {header}")
 
 
 async def _delete(operation: AnyOperation, store: ObjectStore, bucket: str, prefix: bytes, made: list[bytes]) -> None:

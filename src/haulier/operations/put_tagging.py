@@ -8,7 +8,7 @@ import msgspec
 from haulier.core.errors import StoreError
 from haulier.core.ports import ObjectStore
 from haulier.core.task import Disproof, Outcome, Task
-from haulier.operations.replay import changed_since, look, unknown_outcome
+from haulier.operations.replay import TRIES_MAX, changed_since, look, pause, unknown_outcome
 
 TAGS_MAX = 10
 """Of S3 and COS alike."""
@@ -40,29 +40,39 @@ class PutTagging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     async def apply(self, task: Task, store: ObjectStore) -> Outcome:
         """Tag one object. More than 10 tags → 400 InvalidTag, untouched."""
-        tags = self.tags
-        if self.mode == "add":
-            present = await store.get_tags(task.bucket, task.key, task.version)
-            tags = {**present, **tags}
-            if tags == present:
+        unknown: StoreError | None = None
+        for number in range(TRIES_MAX):
+            tags = self.tags
+            if self.mode == "add":
+                present = await store.get_tags(task.bucket, task.key, task.version)
+                tags = {**present, **tags}
+                if tags == present:
+                    return TAGGED
+            refusal = too_many(tags)
+            if refusal is not None:
+                return refusal
+            try:
+                await store.put_tags(task.bucket, task.key, task.version, tags)
+            except StoreError as error:
+                if not error.unknown:
+                    raise
+                unknown = error
+            else:
                 return TAGGED
-        refusal = too_many(tags)
-        if refusal is not None:
-            return refusal
-        try:
-            await store.put_tags(task.bucket, task.key, task.version, tags)
-        except StoreError as error:
-            if not error.unknown:
-                raise
-            return await self._read_back(task, store, tags, error)
-        return TAGGED
+            found = await self._read_back(task, store, tags)
+            if found is not None:
+                return found
+            await pause(task, number)
+        assert unknown is not None
+        return unknown.outcome()
 
-    async def _read_back(self, task: Task, store: ObjectStore, tags: dict[str, str], error: StoreError) -> Outcome:
+    async def _read_back(self, task: Task, store: ObjectStore, tags: dict[str, str]) -> Outcome | None:
+        """How a try of unknown fate ended; None = the object has other tags still."""
         try:
             present = await store.get_tags(task.bucket, task.key, task.version)
         except StoreError as unread:
-            return unknown_outcome(unread)
-        return TAGGED if present == tags else error.outcome()
+            return unread.outcome() if unread.status == 404 else unknown_outcome(unread)
+        return TAGGED if present == tags else None
 
     async def apply_batch(self, tasks: Sequence[Task], store: ObjectStore) -> Sequence[Outcome]:
         """Not used: `batch_rows` is 1."""

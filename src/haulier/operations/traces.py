@@ -8,22 +8,20 @@ from haulier.core.ports import ObjectHead
 
 Headers = Sequence[tuple[str, str]]
 
-_TOLD: Final = frozenset(
-    {
-        "content-type",
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "expires",
-        "x-amz-storage-class",
-        "x-amz-server-side-encryption",
-        "x-amz-server-side-encryption-aws-kms-key-id",
-        "x-amz-server-side-encryption-bucket-key-enabled",
-        "x-amz-website-redirect-location",
-    }
-)
-"""Headers of CopyObject that HEAD gives back under the same name."""
+_TOLD: Final = {
+    "content-type": "metadata",
+    "cache-control": "metadata",
+    "content-disposition": "metadata",
+    "content-encoding": "metadata",
+    "content-language": "metadata",
+    "expires": "metadata",
+    "x-amz-storage-class": "storage class",
+    "x-amz-server-side-encryption": "encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id": "encryption",
+    "x-amz-server-side-encryption-bucket-key-enabled": "encryption",
+    "x-amz-website-redirect-location": "redirect",
+}
+"""Headers of CopyObject that HEAD gives back under the same name, and what each sets."""
 _UNTOLD: Final = frozenset({"x-amz-acl", "x-amz-checksum-algorithm"})
 """What a copy sets and HEAD does not show."""
 _DEFAULTS: Final = {"x-amz-storage-class": "STANDARD", "x-amz-server-side-encryption-bucket-key-enabled": "false"}
@@ -37,12 +35,18 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 def shows(head: ObjectHead, wanted: Headers) -> bool:
     """Whether the object has what these headers of CopyObject set, in so far as HEAD tells it."""
+    return lacks(head, wanted) is None
+
+
+def lacks(head: ObjectHead, wanted: Headers) -> str | None:
+    """The first thing that these headers of CopyObject set and the object has otherwise, in so far as HEAD tells it: `metadata`,
+    `storage class`, `encryption`, `redirect`."""
     if ("x-amz-metadata-directive", "REPLACE") in wanted:
         user = {name[11:]: value for name, value in wanted if name.startswith("x-amz-meta-")}
         found = user_metadata(head)
         if user.keys() != found.keys() or not all(_agrees(value, found[name]) for name, value in user.items()):
-            return False
-    return all(_has(head, name, value) for name, value in wanted if name in _TOLD)
+            return "metadata"
+    return next((_TOLD[name] for name, value in wanted if name in _TOLD and not _has(head, name, value)), None)
 
 
 def shows_all(wanted: Headers) -> bool:

@@ -63,11 +63,14 @@ def read(kind: type[Table], tree: dict[str, Any], environ: Mapping[str, str], fo
     """The Struct for the tree, and the origin of each leaf by path (`stores.main.secret_key`, `accounts.acme.users[0].name`).
 
     Paths of the file are relative to `folder`, those of the environment to the working directory. Variables are
-    `HAULIER_GROUP__KEY`; others are not looked at. `tree` is changed. Raises SettingsError.
+    `HAULIER_GROUP__KEY`; others are not looked at, but one that names a group with a single underscore is refused.
+    `tree` is changed. Raises SettingsError.
     """
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and SEPARATOR in variable:
             _overlay(kind, tree, variable, environ[variable])
+        elif variable.startswith(PREFIX):
+            _refuse_single(kind, variable)
     reader = _Reader(folder)
     return cast("Table", reader.table(kind, tree, "")), reader.origins
 
@@ -113,6 +116,15 @@ def _unknown(kind: type[msgspec.Struct], key: str, path: str, hint: str = "") ->
 
 
 # -- the environment -------------------------------------------------------------------------------------------------------
+
+
+def _refuse_single(kind: type[msgspec.Struct], variable: str) -> None:
+    """`HAULIER_SERVER_LISTEN` would be passed over without a word, and the server listen elsewhere."""
+    name = variable.removeprefix(PREFIX).lower()
+    group = next((key for key in [*_fields(kind), *_later(kind)] if name.startswith(f"{key}_")), None)
+    if group is not None:
+        right = f"{PREFIX}{group.upper()}{SEPARATOR}{name.removeprefix(group + '_').upper()}"
+        raise SettingsError(group, f"{variable} sets nothing: parts are set apart by two underscores, as in {right}")
 
 
 def _overlay(kind: type[msgspec.Struct], tree: dict[str, Any], variable: str, text: str) -> None:
