@@ -62,6 +62,8 @@ def _one(store: SeaweedFS, seed: int, kept: dict[str, Any], *, talk: bool) -> No
         f" {result.tally.repeats} repeats, {result.tally.in_doubt} in doubt, {result.tally.foreign} written by somebody",
         flush=True,
     )
+    for note in result.notes:
+        print(f"    unknown: {note}", flush=True)
     if result.problems:
         print(f"BROKEN by seed {seed} (make force ROUNDS=1 SEED={seed}; {folder}): {plan}")
         for problem in result.problems:

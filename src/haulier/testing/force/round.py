@@ -48,6 +48,8 @@ class Result(msgspec.Struct, kw_only=True):
 
     plan: Plan
     problems: list[str]
+    notes: list[str]
+    """On rows that ended as OutcomeUnknown."""
     tally: Tally
     crashes: list[str]
     """What died or froze, in order."""
@@ -78,6 +80,7 @@ def run_round(store: SeaweedFS, plan: Plan, say: Callable[[str], None] = lambda 
         return Result(
             plan=plan,
             problems=one.problems,
+            notes=one.notes,
             tally=one.tally,
             crashes=one.crashes,
             place_hit=one.place_hit,
@@ -91,6 +94,7 @@ class Round:
 
     def __init__(self, store: SeaweedFS, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self.tally = Tally()
         self.crashes: list[str] = []
         self.statuses: list[str] = []
@@ -387,6 +391,7 @@ class Round:
                 self._examine(s3, work)
             verdict = Verdict(work, job, report, gather(work, self.log.entries), self._ledger.outcomes(work.id))
             self.problems += verdict.problems
+            self.notes += verdict.notes
             self.tally.add(verdict.tally)
         self.problems += self._ledger.problems
 

@@ -91,6 +91,8 @@ class Verdict:
         self._evidence = evidence
         self._outcomes = outcomes
         self.tally = Tally()
+        self.notes: list[str] = []
+        """What became of rows whose fate nobody could find out: no fault, but worth a look."""
         grouped: dict[str, list[str]] = defaultdict(list)
         for what, detail in (*self._of_report(), *self._of_counters(), *self._of_rows(), *self._of_content()):
             grouped[what].append(detail)
@@ -156,9 +158,16 @@ class Verdict:
             if outcome is not None:
                 tally.in_doubt += outcome[1]
                 tally.changed += outcome[0] == "ChangedSinceAttempt"
-                tally.unknown += outcome[0] == "OutcomeUnknown"
+                if outcome[0] == "OutcomeUnknown":
+                    tally.unknown += 1
+                    self._note(row, tries, looks)
             yield from self._of_outcome(row, tries, looks, outcome)
             yield from self._of_repeats(row, tries, looks, in_doubt=outcome is None or outcome[1])
+
+    def _note(self, row: Row, tries: Sequence[Try], looks: Sequence[Entry]) -> None:
+        if len(self.notes) < SAMPLES and self._report is not None:
+            said = next((line.message for line in self._report.rows if line.key == row.key), "")
+            self.notes.append(f"{self._work.plan.kind}: {said}: {_story(f'row {row.number}', tries, looks)}")
 
     def _of_outcome(
         self, row: Row, tries: Sequence[Try], looks: Sequence[Entry], outcome: tuple[str | None, bool] | None
