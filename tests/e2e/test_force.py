@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from haulier.testing.force.dying import Place
-from haulier.testing.force.plan import Plan, plan_of
+from haulier.testing.force.plan import JobPlan, Plan, plan_of
 from haulier.testing.force.round import prepare_store, run_round
+from haulier.testing.simulation.plan import Sizes
 from haulier.testing.stores import SeaweedFS
 
-ROWS = 400
+ROWS = 300
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def plan(seed: int, **changes: object) -> Plan:
     "plan",
     [
         # All of what a seed decides: kinds of jobs, sizes, moments.
-        plan(1),
+        plan(1, place=Place("commit: before", 3)),
         # Effect without an answer, in the sight of the proxy; then the store dies, too.
         plan(2, place=Place("task: carried out", 150), victim="runner", cut_share=0.01),
         # Between the parts of a report and its manifest.
@@ -45,3 +46,23 @@ def test_after_any_crash_every_row_is_done_once_or_in_doubt_and_reported_as_it_w
     assert not result.problems, f"{plan}: {result.crashes}\n" + "\n".join(result.problems)
     assert result.place_hit
     assert result.tally.rows == sum(job.rows for job in plan.jobs)
+
+
+SABOTAGE = """
+from haulier.engine.chunkrun import ChunkRun
+ChunkRun._first_attempt_ms = lambda *_: None  # what may have been done is taken for fresh
+ChunkRun._is_in_doubt = lambda *_: False
+ChunkRun._limit = lambda run: run._chunk.rows  # no horizon is minded
+"""
+TOLD = ("not marked as in doubt", "repeated without a look", "done twice", "above the committed horizon")
+
+
+@pytest.mark.kill
+def test_an_engine_that_breaks_promises_is_found_out(store):
+    jobs = (JobPlan(kind="delete", rows=ROWS, missing=0), JobPlan(kind="copy", rows=ROWS, missing=0))
+    sizes = Sizes(chunk_rows=150, first_horizon=40, flush_outcomes=5_000, batch_rows=20)
+    place = Place("task: carried out", 200)
+    untroubled = {"moments": (), "cut_share": 0.0, "foreign_share": 0.0}
+    result = run_round(store, plan(7, jobs=jobs, sizes=sizes, place=place, victim="server", **untroubled), sabotage=SABOTAGE)
+    missing = [sentence for sentence in TOLD if not any(sentence in problem for problem in result.problems)]
+    assert not missing, result.problems

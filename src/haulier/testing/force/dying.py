@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -38,11 +39,13 @@ class Place(msgspec.Struct, frozen=True):
     """At the n-th time that one process is there."""
 
 
-def write_hook(folder: Path, sizes: Sizes) -> Mapping[str, str]:
-    """Write what makes child processes call `prepare`; the environment that they need."""
+def write_hook(folder: Path, sizes: Sizes, sabotage: str = "") -> Mapping[str, str]:
+    """Write what makes child processes call `prepare`; the environment that they need. `sabotage` is code that servers and
+    runners run, too: what breaks a promise has to be found."""
     hook = folder / "hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text("from haulier.testing.force import dying\n\ndying.prepare()\n")
+    (hook / "sabotage.py").write_text(sabotage)
     return {
         "PYTHONPATH": os.pathsep.join(filter(None, (str(hook), os.environ.get("PYTHONPATH", "")))),
         CRASH_FILE: str(folder / "crash.json"),
@@ -89,6 +92,7 @@ def prepare() -> None:
     made_small = small(msgspec.json.decode(os.environ[SIZES], type=Sizes))
     made_small.__enter__()
     _kept.append(made_small)
+    import_module("sabotage")
     file = Path(os.environ[CRASH_FILE])
     try:
         place = msgspec.json.decode(file.read_bytes(), type=Place)

@@ -66,12 +66,19 @@ def prepare_store(store: SeaweedFS) -> None:
     s3.put_bucket_versioning(Bucket=VERSIONS, VersioningConfiguration={"Status": "Enabled"})
 
 
-def run_round(store: SeaweedFS, plan: Plan, say: Callable[[str], None] = lambda _: None, *, keep: Path | None = None) -> Result:
+def run_round(
+    store: SeaweedFS,
+    plan: Plan,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    keep: Path | None = None,
+    sabotage: str = "",
+) -> Result:
     """Run it. The store must have been prepared, and lives when it returns. `keep`: a new folder for the server's data and log,
-    which stays."""
+    which stays. `sabotage`: see `write_hook`."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="haulier-force-") as folder:
-        one = Round(store, plan, keep or Path(folder), say)
+        one = Round(store, plan, keep or Path(folder), say, sabotage)
         with one.log:
             try:
                 one.run()
@@ -92,7 +99,7 @@ def run_round(store: SeaweedFS, plan: Plan, say: Callable[[str], None] = lambda 
 class Round:
     """See `run_round`."""
 
-    def __init__(self, store: SeaweedFS, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, store: SeaweedFS, plan: Plan, folder: Path, say: Callable[[str], None], sabotage: str) -> None:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.tally = Tally()
@@ -105,7 +112,7 @@ class Round:
         self._say = say
         self.log = EffectLog(store.endpoint, processes=self._processes)
         settings = store.settings(in_flight_max=plan.in_flight_max, scratch_bucket=SCRATCH, endpoint=self.log.endpoint)
-        environment = write_hook(folder, plan.sizes)
+        environment = write_hook(folder, plan.sizes, sabotage)
         self._server = HaulierServer(settings, folder=folder / "server", environment=environment)
         self._client = CosClient(self._server.url, COS_APPID, ACCESS_KEY, SECRET_KEY, timeout_seconds=2.0)
         self._works = [

@@ -104,8 +104,9 @@ class Verdict:
 
     def _of_report(self) -> Iterator[tuple[str, str]]:
         if self._report is None:
-            yield "report", "there is none"
-            return
+            if self._outcomes or self._job["Status"] == JobStatus.COMPLETE:
+                yield "report", "there is none"
+            return  # a job that was cancelled before its first task has none
         wanted = {(row.key, row.version or ""): row for row in self._work.rows}
         seen: dict[int, str | None] = {}
         for line in self._report.rows:
