@@ -6,12 +6,13 @@ import msgspec
 import pytest
 
 from haulier.testing.force.dying import Place
-from haulier.testing.force.plan import JobPlan, Plan, plan_of
+from haulier.testing.force.plan import JobPlan, Moment, Plan, plan_of
 from haulier.testing.force.round import prepare_store, run_round
 from haulier.testing.simulation.plan import Sizes
 from haulier.testing.stores import SeaweedFS
 
 ROWS = 300
+AWAY = (Moment(at=0.3, what="kill store", seconds=0.5), Moment(at=0.7, what="kill runner"))
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,8 @@ def plan(seed: int, **changes: object) -> Plan:
 @pytest.mark.parametrize(
     "plan",
     [
-        # All of what a seed decides: kinds of jobs, sizes, moments.
-        plan(1, place=Place("commit: before", 3)),
+        # A store that is away while its jobs run, and a runner that dies over them.
+        plan(1, place=Place("commit: before", 3), moments=AWAY),
         # Effect without an answer, in the sight of the proxy; then the store dies, too.
         plan(2, place=Place("task: carried out", 150), victim="runner", cut_share=0.01),
         # Between the parts of a report and its manifest.
