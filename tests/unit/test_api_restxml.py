@@ -145,9 +145,11 @@ def test_a_namespace_prefix_makes_no_difference() -> None:
         ("2030-01-02T00:34:05-0230", 1893553445000),
         (" 1893553445 ", 1893553445000),
         ("1893553445.5", 1893553445500),
+        ("Wed, 02 Jan 2030 03:04:05 GMT", 1893553445000),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
     ],
 )
-def test_times_are_read_as_iso_8601_or_unix_seconds(text: str, milliseconds: int) -> None:
+def test_times_are_read_as_iso_8601_unix_seconds_or_http_dates(text: str, milliseconds: int) -> None:
     body = s3_job(
         f"<Operation><S3PutObjectCopy><ModifiedSinceConstraint>{text}</ModifiedSinceConstraint></S3PutObjectCopy></Operation>"
     )
@@ -155,7 +157,18 @@ def test_times_are_read_as_iso_8601_or_unix_seconds(text: str, milliseconds: int
 
 
 @pytest.mark.parametrize(
-    "text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00", "253402300800", "2030-02-30T00:00:00Z"]
+    "text",
+    [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-01:00",
+        "253402300800",
+        "2030-02-30T00:00:00Z",
+        "Thu, 02 Jan 2030 03:04:05 GMT",
+        "Wed, 30 Feb 2030 03:04:05 GMT",
+        "Wed, 02 Jan 2030 03:04:05 CET",
+        "Wed, 02 Jan 2030 03:04:05 +0100",
+        "Wed, 2 Jan 2030 03:04:05 GMT",
+    ],
 )
 def test_times_that_no_header_can_tell_are_refused_with_their_path(text: str) -> None:
     body = s3_job(

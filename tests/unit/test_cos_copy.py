@@ -37,6 +37,8 @@ CANNED = "<CannedAccessControlList>public-read</CannedAccessControlList>"
 TAG = "<NewObjectTagging><COSTag><Key>k</Key><Value>v</Value></COSTag></NewObjectTagging>"
 METADATA = "<NewObjectMetadata><CacheControl>no-store</CacheControl></NewObjectMetadata>"
 EXPIRY = "<NewObjectMetadata><HttpExpiresDate>1970-01-01T00:00:00Z</HttpExpiresDate></NewObjectMetadata>"
+DATED = "<NewObjectMetadata><HttpExpiresDate>Thu, 01 Dec 2033 00:00:00 GMT</HttpExpiresDate></NewObjectMetadata>"
+"""As the Expires header has it, which Terraform's page names and the Go SDK passes on."""
 USER_METADATA = (
     "<NewObjectMetadata><UserMetadata><member><Key>K</Key><Value>v</Value></member></UserMetadata></NewObjectMetadata>"
 )
@@ -47,6 +49,7 @@ USER_METADATA = (
     [
         (directive("Metadata", "Add"), {}),
         (directive("Metadata", " add ") + EXPIRY, {"metadata": {"expires_ms": 0, "user": {}}, "metadata_mode": "add"}),
+        (directive("Metadata", "Replaced") + DATED, {"metadata": {"expires_ms": 2_017_008_000_000, "user": {}}}),
         (directive("Metadata", "ADD") + USER_METADATA, {"metadata": {"user": {"K": "v"}}, "metadata_mode": "add"}),
         (directive("Tagging", "Add") + "<NewObjectTagging/>", {}),
         (directive("Tagging", "Add") + TAG, {"tags": {"k": "v"}, "tags_mode": "add"}),

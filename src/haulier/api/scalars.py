@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, Final
 
 from haulier.api.shapes import Shape
@@ -14,6 +15,8 @@ _UNIX: Final = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9}))?")
 _ISO: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|([+-])([0-9]{2}):?([0-9]{2}))"
 )
+_HTTP_DATE: Final = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+"""What COS's clients write in HttpExpiresDate, which is an object's Expires header: RFC 1123, as RFC 9110 has it."""
 _SECONDS_MAX: Final = 253_402_300_799
 """The last second of the year 9999, which is the last that HTTP can tell."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,7 +78,23 @@ def _milliseconds(text: str, path: str) -> int:
             pass
         else:
             return (moment - _EPOCH) // timedelta(milliseconds=1) + _thousandths(fraction)
-    raise InvalidField(path, f"{text[:40]!r} is not a time; write 2030-01-02T03:04:05Z or Unix seconds")
+    dated = _http_date(text)
+    if dated is not None:
+        return (dated - _EPOCH) // timedelta(milliseconds=1)
+    raise InvalidField(
+        path, f"{text[:40]!r} is not a time; write 2030-01-02T03:04:05Z, Unix seconds or Wed, 02 Jan 2030 03:04:05 GMT"
+    )
+
+
+def _http_date(text: str) -> datetime | None:
+    """None where the text is no date, or names another day of the week than the date's."""
+    if not _HTTP_DATE.fullmatch(text):
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if format_datetime(moment, usegmt=True) == text else None
 
 
 def _thousandths(fraction: str | None) -> int:
