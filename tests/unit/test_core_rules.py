@@ -58,6 +58,9 @@ def test_an_s3_arn_is_taken_apart(text, expected):
     [
         ("qcs::cos:ap-chengdu:uid/1250000000:b-1250000000/a:b/c", ("b-1250000000", "a:b/c", "ap-chengdu", "1250000000")),
         ("qcs::cos:ap-chengdu::b-1250000000", ("b-1250000000", None, "ap-chengdu", "1250000000")),
+        ("qcs::cos:ap-chengdu:uid/1250000000:photos-2024/m", ("photos-2024", "m", "ap-chengdu", "1250000000")),
+        ("qcs::cos:ap-chengdu::photos-20240131", ("photos-20240131", None, "ap-chengdu", None)),
+        ("qcs::cos:ap-chengdu::1250000000", ("1250000000", None, "ap-chengdu", None)),
     ],
 )
 def test_both_forms_of_a_cos_resource_are_taken_apart(text, expected):
@@ -104,6 +107,12 @@ def test_the_appid_beside_a_bucket_must_be_the_buckets_own():
         InvalidField, match=r"^Report\.Bucket: .*names APPID 1250000000, but the bucket is that of APPID 1250000009"
     ):
         arns.cos_resource("qcs::cos:ap-chengdu:uid/1250000000:rep-1250000009", "Report.Bucket")
+
+
+@pytest.mark.parametrize("bucket", ["photos-2024", "logs-1250000000", "logs-1250000009", "plain"])
+def test_a_bucket_is_spelled_on_cos_so_that_it_is_read_there_as_the_same(bucket):
+    found = arns.cos_resource(arns.cos_bucket_name(ACCOUNT, "ap-chengdu", bucket), "x")
+    assert (found.bucket, found.owner) == (bucket, "1250000009" if bucket.endswith("9") else "1250000000")
 
 
 # -- placement

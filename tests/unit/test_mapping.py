@@ -578,6 +578,44 @@ def test_an_s3_copy_that_cos_cannot_say_is_left_out_there_and_named_in_lists(ins
     assert cos.listed(job)["Operation"] == "S3PutObjectCopy"
 
 
+@pytest.mark.parametrize("name", ["ModifiedSinceConstraint", "UnModifiedSinceConstraint"])
+@pytest.mark.parametrize(
+    ("moment", "shown"),
+    [("1969-12-31T23:59:59Z", None), ("1970-01-01T00:00:00.500Z", None), ("1970-01-01T00:00:01.5Z", 1)],
+)
+def test_a_constraint_that_would_be_none_on_cos_is_not_shown_there_as_one(name: str, moment: str, shown: int | None) -> None:
+    described = cos.describe(stored(from_s3(s3_copy(f"<{name}>{moment}</{name}>"))), ACCOUNT)
+    found = described.get("Operation")
+    assert (None if found is None else found["COSPutObjectCopy"][name]) == shown
+
+
+@pytest.mark.parametrize("bucket", ["photos-2024", "lists-1250000000", "lists"])
+def test_a_job_of_the_s3_wire_is_shown_on_cos_as_cos_takes_it(bucket: str) -> None:
+    copy = f"<S3PutObjectCopy><TargetResource>arn:aws:s3:::{bucket}</TargetResource></S3PutObjectCopy>"
+    location = f"<Location><ETag>e</ETag><ObjectArn>arn:aws:s3:::{bucket}/m.csv</ObjectArn></Location>"
+    spec = "<Fields><member>Bucket</member><member>Key</member></Fields><Format>S3BatchOperations_CSV_20180820</Format>"
+    job = stored(from_s3(s3_request(copy, Manifest=f"{location}<Spec>{spec}</Spec>")))
+    described = cos.describe(job, ACCOUNT)
+    again = from_cos(
+        cos_request(
+            cos_copy_of(described["Operation"]["COSPutObjectCopy"]["TargetResource"]),
+            Manifest=f"<Location><ETag>e</ETag><ObjectArn>{described['Manifest']['Location']['ObjectArn']}</ObjectArn></Location>"
+            "<Spec><Fields><member>Bucket</member><member>Key</member></Fields><Format>COSBatchOperations_CSV_V1</Format></Spec>",
+        )
+    )
+    assert (again.manifest.location, again.buckets.keys()) == (job.manifest.location, {bucket})
+
+
+def cos_copy_of(target: str) -> str:
+    return f"<COSPutObjectCopy><TargetResource>{target}</TargetResource></COSPutObjectCopy>"
+
+
+def test_a_bucket_whose_owner_is_named_must_be_ours_whatever_its_own_name_ends_with() -> None:
+    report = "<Bucket>qcs::cos:r:uid/1259999999:photos-2024</Bucket><Enabled>true</Enabled><Format>Report_CSV_V1</Format>"
+    with pytest.raises(InvalidField, match=r"^Report\.Bucket: belongs to APPID 1259999999"):
+        from_cos(cos_request("<COSDeleteObject/>", Report=f"{report}<ReportScope>AllTasks</ReportScope>"))
+
+
 def test_a_delete_has_no_words_on_the_s3_wire_where_extensions_are_off() -> None:
     job = msgspec.structs.replace(stored(from_cos(cos_request("<COSDeleteObject/>"))), failures={"NoSuchKey": 1})
     described = s3.describe(job, ACCOUNT, 0, extensions=False)

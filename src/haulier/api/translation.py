@@ -12,6 +12,7 @@ from haulier.api.elements import Elements
 from haulier.api.rules import given
 from haulier.api.s3control.elements import ELEMENTS as S3_ELEMENTS
 from haulier.core.accounts import Account
+from haulier.core.arns import cos_bucket_name, s3_bucket_name
 from haulier.core.job import Dialect, Job
 
 MANIFEST_FORMATS: Final[Mapping[Dialect, str]] = {
@@ -34,9 +35,7 @@ def operation_name(job: Job, dialect: Dialect, *, extensions: bool = True) -> st
 
 def bucket_name(job: Job, account: Account, bucket: str, dialect: Dialect) -> str:
     """A bucket's resource name in the dialect."""
-    if dialect == "cos":
-        return f"qcs::cos:{job.region}:uid/{account.cos_appid}:{bucket}"
-    return f"arn:aws:s3:::{bucket}"
+    return cos_bucket_name(account, job.region, bucket) if dialect == "cos" else s3_bucket_name(bucket)
 
 
 def manifest(job: Job, account: Account, dialect: Dialect) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from haulier.core.accounts import Account
 from haulier.core.errors import AccessRefused, InvalidField
 
 _COS_OWNER: Final = re.compile(r"(uid/[0-9]{1,20})?")
+_APPID_TAIL: Final = re.compile(r"-([0-9]{10})\Z")
+"""Ten digits, as all APPIDs have. Fewer are part of the bucket's own name (`photos-2024`): other stores than COS have names
+without APPID (docs/decisions/0017)."""
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
 
@@ -41,20 +44,31 @@ def cos_resource(text: str, path: str) -> Resource:
         raise InvalidField(path, f"{text!r} is not a COS resource (qcs::cos:region:uid/APPID:bucket-APPID/key)")
     bucket, slash, key = parts[5].partition("/")
     _check_bucket(bucket, text, path)
-    named, own = parts[4].removeprefix("uid/"), _appid_of(bucket)
+    named, own = parts[4].removeprefix("uid/"), appid_of(bucket)
     if named and own is not None and named != own:
         raise InvalidField(path, f"{text!r} names APPID {named}, but the bucket is that of APPID {own}")
     return Resource(bucket, key if slash else None, parts[3] or None, named or own)
 
 
-def _appid_of(bucket: str) -> str | None:
-    tail = bucket.rpartition("-")[2]
-    return tail if tail.isascii() and tail.isdigit() else None
+def appid_of(bucket: str) -> str | None:
+    """The APPID at the end of a bucket's name, which says whose it is on COS; None where there is none."""
+    found = _APPID_TAIL.search(bucket)
+    return found[1] if found else None
 
 
 def _check_bucket(bucket: str, text: str, path: str) -> None:
     if not _BUCKET.fullmatch(bucket):
         raise InvalidField(path, f"{text!r} does not name a bucket")
+
+
+def s3_bucket_name(bucket: str) -> str:
+    """The bucket as the S3 wire spells it."""
+    return f"arn:aws:s3:::{bucket}"
+
+
+def cos_bucket_name(account: Account, region: str, bucket: str) -> str:
+    """The bucket as the COS wire spells it: of the owner that its name tells, else of the account."""
+    return f"qcs::cos:{region}:uid/{appid_of(bucket) or account.cos_appid}:{bucket}"
 
 
 def role_name(text: str, account: Account, path: str) -> str:

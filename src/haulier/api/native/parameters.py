@@ -11,7 +11,7 @@ from haulier.api import rules
 from haulier.api.elements import Named
 from haulier.api.native.documents import OperationDocument
 from haulier.api.native.jsonbody import refusal
-from haulier.core.arns import s3_resource
+from haulier.core.arns import s3_bucket_name, s3_resource
 from haulier.core.errors import InvalidField, MalformedDocument, NotImplementedHere
 from haulier.core.job import Dialect, OperationSpec
 
@@ -52,7 +52,7 @@ def operation(sent: OperationDocument, rules_of: Dialect, buckets: Named) -> Ope
 
 def bucket(name: str, path: str, buckets: Named) -> str:
     """The bucket's name, noted in `buckets`. Raises InvalidField for what is none."""
-    s3_resource(f"arn:aws:s3:::{name}", path)
+    s3_resource(s3_bucket_name(name), path)
     buckets.setdefault(name, None)
     return name
 

@@ -126,12 +126,14 @@ def _grant(sent: Mapping[str, Any], path: str) -> dict[str, str]:
 def _write(parameters: Mapping[str, Any], bucket_name: BucketName) -> dict[str, Any] | None:
     metadata, sse, acl = parameters.get("metadata", "copy"), parameters.get("sse"), parameters.get("canned_acl")
     storage_class, grants = parameters.get("storage_class"), parameters.get("grants", ())
+    since = [_seconds(parameters.get(name)) for name in ("modified_since_ms", "unmodified_since_ms")]
     unknown = (
         any(parameters.get(name) is not None for name in _NOT_ON_COS)
         or sse not in (None, "AES256")
         or (acl is not None and acl not in _CANNED_ACLS)
         or (storage_class is not None and storage_class not in STORAGE_CLASSES)
         or (metadata != "copy" and "content_language" in metadata)
+        or any(seconds is not None and seconds <= 0 for seconds in since)  # 0 stands for none, and less cannot be read
         or any(grant["kind"] != "id" or grant["permission"] not in _PERMISSIONS for grant in grants)
     )
     if unknown:
@@ -150,7 +152,7 @@ def _write(parameters: Mapping[str, Any], bucket_name: BucketName) -> dict[str, 
             "AccessControlGrants": {"COSGrant": [_written_grant(grant) for grant in grants]} if grants else None,
             "CannedAccessControlList": acl,
             "MetadataDirective": "Copy" if metadata == "copy" else _DIRECTIVES[parameters.get("metadata_mode", "replace")],
-            "ModifiedSinceConstraint": _seconds(parameters.get("modified_since_ms")),
+            "ModifiedSinceConstraint": since[0],
             "NewObjectMetadata": given(new_metadata) or None,
             "NewObjectTagging": None if tags == "copy" else {"COSTag": pairs(tags)},
             "PrefixReplace": new is not None,
@@ -159,7 +161,7 @@ def _write(parameters: Mapping[str, Any], bucket_name: BucketName) -> dict[str, 
             "TaggingDirective": "Copy" if tags == "copy" else _DIRECTIVES[parameters.get("tags_mode", "replace")],
             "TargetKeyPrefix": new,
             "TargetResource": bucket_name(parameters["target_bucket"]),
-            "UnModifiedSinceConstraint": _seconds(parameters.get("unmodified_since_ms")),
+            "UnModifiedSinceConstraint": since[1],
         }
     )
 
