@@ -1,3 +1,4 @@
+import contextlib
 import threading
 
 import anyio
@@ -51,11 +52,33 @@ def test_what_the_work_raises_is_raised() -> None:
 
 
 def test_bodies_have_so_much_room_together_and_give_it_back() -> None:
-    room = BodyRoom(10)
-    with room.hold() as one, room.hold() as other:
-        one(6)
-        other(4)
-        with pytest.raises(Overloaded):
+    room = BodyRoom(40)
+    with contextlib.ExitStack() as held:
+        for number in range(4):
+            held.enter_context(room.hold(f"peer {number}", f"key {number}"))(10)
+        with room.hold("another", "another") as one, pytest.raises(Overloaded):
             one(1)
-    with room.hold() as again:
-        again(10)
+    with room.hold("one", "a") as one, room.hold("other", "a") as other:
+        one(10)
+        other(10)
+
+
+def test_one_address_cannot_take_all_the_room_nor_can_one_key() -> None:
+    room = BodyRoom(40)
+    with (
+        room.hold("one", "a") as one,
+        room.hold("one", "b") as again,
+        room.hold("two", "a") as two,
+        room.hold("three", "a") as three,
+    ):
+        one(6)
+        again(4)
+        with pytest.raises(Overloaded):
+            again(1)
+        two(10)
+        two(0)
+        three(4)
+        with pytest.raises(Overloaded):
+            three(1)
+        with room.hold("four", None) as four:
+            four(10)

@@ -372,6 +372,25 @@ def test_a_body_that_does_not_come_ends_the_connection_and_tells_the_application
     assert quick.gone.wait(5)
 
 
+def test_a_body_may_come_slowly_but_not_stand_still() -> None:
+    limited = protocol()
+    limited.still_seconds = 0.2
+    server = Server(limited, "uvloop")
+    head = b"POST /jobs HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 120000\r\n\r\n"
+    try:
+        with server.connect() as connection:
+            connection.sendall(head)
+            for _ in range(12):
+                connection.sendall(b"x" * 10_000)
+                threading.Event().wait(0.05)
+            assert everything(connection).startswith(b"HTTP/1.1 200 ")
+        started = time.monotonic()
+        assert server.exchange(head, b"x" * 100_000).startswith(b"HTTP/1.1 408 ")
+        assert elapsed(started) < 5
+    finally:
+        server.stop()
+
+
 def test_empty_lines_after_a_request_do_not_keep_the_connection(quick: Server) -> None:
     with quick.connect() as connection:
         connection.sendall(b"GET /jobs HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -7,6 +7,7 @@ later: every SDK does so after 503 SlowDown.
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final, ParamSpec, TypeVar
 
@@ -18,6 +19,7 @@ from haulier.core.errors import Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K")
 
 WORKING_MAX: Final = 16
 """Threads. They mostly wait for the interpreter and for commits; more would only take turns."""
@@ -27,6 +29,9 @@ WAITING_MAX: Final = 400
 
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of the bodies that are held at a time, whoever sends them: they are held before their signature can be checked."""
+PEER_SHARE: Final = 4
+KEY_SHARE: Final = 2
+"""One address has at most a fourth of that, and one key half: nobody can keep all others out."""
 TOLD_SECONDS: Final = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -67,21 +72,39 @@ class BodyRoom:
     """How much of bodies may be held at a time. For one event loop."""
 
     def __init__(self, most: int = BODY_BYTES_MAX) -> None:
-        self._left = most
+        self._most = most
+        self._all = 0
+        self._by_peer: Counter[str] = Counter()
+        self._by_key: Counter[str | None] = Counter()
 
     @contextlib.contextmanager
-    def hold(self) -> Iterator[Callable[[int], None]]:
-        """Takes room by the function that it gives, until the block ends. The function raises Overloaded when there is none."""
+    def hold(self, peer: str, key: str | None) -> Iterator[Callable[[int], None]]:
+        """Takes room by the function that it gives, until the block ends. The function raises Overloaded when there is none, or
+        none for the address `peer`, or the key that the request names (None = it names none that is known)."""
         taken = 0
 
         def take(size: int) -> None:
             nonlocal taken
-            if size > self._left:
+            if (
+                self._all + size > self._most
+                or self._by_peer[peer] + size > self._most // PEER_SHARE
+                or self._by_key[key] + size > self._most // KEY_SHARE
+            ):
                 raise Overloaded("More requests are being received than there is room for. Please reduce your request rate.")
-            self._left -= size
+            self._all += size
+            self._by_peer[peer] += size
+            self._by_key[key] += size
             taken += size
 
         try:
             yield take
         finally:
-            self._left += taken
+            self._all -= taken
+            _give_back(self._by_peer, peer, taken)
+            _give_back(self._by_key, key, taken)
+
+
+def _give_back(counted: Counter[K], name: K, amount: int) -> None:
+    counted[name] -= amount
+    if not counted[name]:
+        del counted[name]

@@ -4,7 +4,8 @@ A subclass of uvicorn's httptools protocol (0.54; raw-socket tests in `tests/wir
 
 * no more connections are open than there may be, in all and from one address; others are answered 503 and closed;
 * exactly one Host header came, not both Content-Length and Transfer-Encoding, at most 100 headers and 16 KiB of head;
-* the head came within 10 s, the body within 30 s; a client that takes nothing of its answer for 30 s is hung up on;
+* the head came within 10 s, the body within 30 s and without standing still for 10 s; a client that takes nothing of its answer
+  for 30 s is hung up on;
 * pipelined requests are parsed and read only as far as their turn is near: what is sent ahead stays with its sender;
 * the target is a path, or absolute for one of the two wires with the authority of the Host header: that is what a client sends
   whose HTTP_PROXY is this port. Nothing is ever forwarded: CONNECT is answered 405, other proxied traffic 403.
@@ -31,6 +32,8 @@ HELD_BYTES_MAX: Final = 32 * 1024 * 1024
 """Read, but not parsed yet, of all connections together; one that would add to it is ended."""
 TAKEN_BYTES_MIN: Final = 16 * 1024
 """Of an answer, in the time that a client has to read on."""
+BODY_BYTES_MIN: Final = 16 * 1024
+"""Of a body, or the rest of it, in the time that its sender may stand still."""
 SHUTDOWN_BODY_SECONDS: Final = 2.0
 
 
@@ -59,6 +62,8 @@ class HaulierHttpProtocol(HttpToolsProtocol):
 
     head_seconds: ClassVar[float] = 10.0
     body_seconds: ClassVar[float] = 30.0
+    still_seconds: ClassVar[float] = 10.0
+    """Within which BODY_BYTES_MIN of a body come."""
     taking_seconds: ClassVar[float] = 30.0
     """Within which a client takes TAKEN_BYTES_MIN of an answer, or what is left of it."""
     connections_max: ClassVar[int] = 8_000
@@ -80,6 +85,9 @@ class HaulierHttpProtocol(HttpToolsProtocol):
     _in_head = False
     _in_body = False
     _deadline: asyncio.TimerHandle | None = None
+    _body_due = 0.0
+    _body_received = 0
+    """Bytes since that deadline was set."""
     _held = b""
     """Read, but not parsed yet: a request before it waits for its turn."""
     _in_turn: RequestResponseCycle | None = None
@@ -131,11 +139,21 @@ class HaulierHttpProtocol(HttpToolsProtocol):
             self._deadline.cancel()
         self._deadline = None if seconds is None else self.loop.call_later(seconds, self._overdue, part)
 
+    def _expect_body(self, seconds: float) -> None:
+        self._body_due = self.loop.time() + seconds
+        self._body_received = 0
+        self._expect(min(seconds, self.still_seconds), "body")
+
     def _overdue(self, part: str) -> None:
         self._deadline = None
-        if not self.transport.is_closing():
-            self._refused = Refused(408, f"The request's {part} did not arrive in time.")
-            self.send_400_response("")
+        if self.transport.is_closing():
+            return
+        left = self._body_due - self.loop.time()
+        if part == "body" and left > 0 and self._body_received >= BODY_BYTES_MIN:
+            self._expect_body(left)
+            return
+        self._refused = Refused(408, f"The request's {part} did not arrive in time.")
+        self.send_400_response("")
 
     def pause_writing(self) -> None:
         """As above it; the client has to read on."""
@@ -273,7 +291,12 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_body = True
         if not self.pipeline:  # a queued request is not read on until its turn: that is not the client's fault
-            self._expect(self.body_seconds, "body")
+            self._expect_body(self.body_seconds)
+
+    def on_body(self, body: bytes) -> None:
+        """As above it."""
+        self._body_received += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """As above it."""
@@ -289,14 +312,14 @@ class HaulierHttpProtocol(HttpToolsProtocol):
             self._watch_taking()
         elif queued:
             if self._in_body:
-                self._expect(self.body_seconds, "body")
+                self._expect_body(self.body_seconds)
             self._catch_up()
 
     def shutdown(self) -> None:
         """As above it; a body that is still coming gets little more time, for the server waits for it."""
         super().shutdown()
         if self._in_body and not self.transport.is_closing():
-            self._expect(min(self.body_seconds, SHUTDOWN_BODY_SECONDS), "body")
+            self._expect_body(min(self.body_seconds, SHUTDOWN_BODY_SECONDS))
 
     def send_400_response(self, msg: str) -> None:
         """The answer to a request that does not reach the application; then the connection ends."""

@@ -10,6 +10,7 @@ from email.utils import formatdate
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -18,7 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from haulier.api.admission import Admission, BodyRoom
-from haulier.api.auth import Authenticator
+from haulier.api.auth import Authenticator, RawRequest
 from haulier.api.bodies import check_announced, raw_request, read_body
 from haulier.api.cos.routes import CosWire
 from haulier.api.native.openapi import openapi_json
@@ -29,7 +30,7 @@ from haulier.api.s3control.routes import ROOT as S3_ROOT
 from haulier.api.s3control.routes import S3ControlWire
 from haulier.api.wire import Reply, Wire
 from haulier.api.xmltree import BODY_BYTES_MAX
-from haulier.core.errors import AccessRefused, DocumentTooLarge, Overloaded
+from haulier.core.errors import DocumentTooLarge, Overloaded
 from haulier.core.ports import Audit, Clock
 from haulier.service import Service
 
@@ -74,7 +75,7 @@ def create_app(
 
 
 UNSIGNED_BODY_BYTES_MAX: Final = 16 * 1024
-"""Of a request without an Authorization header: read so that the refusal gets through, not to be understood."""
+"""Of a request that names no key that is known: read so that the refusal gets through, not to be understood."""
 
 
 class _Dated:
@@ -111,6 +112,7 @@ class _Wires:
         native: NativeWire,
         streams: Streams,
     ) -> None:
+        self._authenticator = authenticator
         self._s3 = S3ControlWire(service, authenticator, audit)
         self._cos = CosWire(service, authenticator, audit)
         self._native = native
@@ -124,25 +126,39 @@ class _Wires:
         if wire is None:
             await _NOT_FOUND(scope, receive, send)
             return
-        with self._body_room.hold() as take:
-            await self._serve(wire, scope, receive, send, take)
+        head = raw_request(scope, b"")
+        key = self._authenticator.named(head)
+        with self._body_room.hold(head.peer, key) as take:
+            await self._serve(wire, head, key, scope, receive, send, take)
 
-    async def _serve(self, wire: Wire, scope: Scope, receive: Receive, send: Send, take: Callable[[int], None]) -> None:
-        signed = any(name == b"authorization" for name, _ in scope["headers"])
-        most = self._body_bytes_max() if signed else UNSIGNED_BODY_BYTES_MAX
+    async def _serve(
+        self,
+        wire: Wire,
+        head: RawRequest,
+        key: str | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        take: Callable[[int], None],
+    ) -> None:
+        most = self._body_bytes_max() if key is not None else UNSIGNED_BODY_BYTES_MAX
         try:
             check_announced(scope, most)
             body = await read_body(receive, most, take)
         except ClientDisconnect:
             return
         except DocumentTooLarge as error:
-            refused = error if signed else AccessRefused("The request has a large body and no Authorization header.")
-            await _answer(wire.refuse(raw_request(scope, b""), refused), scope, receive, send, last=True)
+            refusal = wire.turn_down(head) if key is None else None
+            await _answer(refusal or wire.refuse(head, error), scope, receive, send, last=True)
             return
         except Overloaded as error:
-            await _answer(wire.turn_away(raw_request(scope, b""), error), scope, receive, send, last=True)
+            await _answer(wire.turn_away(head, error), scope, receive, send, last=True)
             return
-        request = raw_request(scope, body)
+        request = msgspec.structs.replace(head, body=body)
+        stranger = wire.turn_down(request) if key is None else None
+        if stranger is not None:
+            await _answer(stranger, scope, receive, send)
+            return
         try:
             reply = await self._admission.run(wire.answer, request)
         except Overloaded as error:

@@ -205,6 +205,15 @@ class Wire(ABC):
         """The answer to a request that could not even be read."""
         return self._refusal(_Seen(request, self.new_ids()), error)
 
+    def turn_down(self, request: RawRequest) -> Reply | None:
+        """The answer to a request that names no key that is known: the same, after the same work, as if it had been let this far.
+        None where it turns out to be somebody's after all. Reads nothing but the request, so it needs no thread."""
+        try:
+            self.authenticate(request)
+        except Exception as error:  # noqa: BLE001 - as in `answer`
+            return self.refuse(request, error)
+        return None
+
     def turn_away(self, request: RawRequest, error: Overloaded) -> Reply:
         """The answer while too much is under way. Only the client is told: to write each down would add to the load."""
         return self._told(_Seen(request, self.new_ids()), self.errors.find(None, error), str(error), error)
@@ -224,16 +233,9 @@ class Wire(ABC):
     def _refusal(self, seen: "_Seen", error: Exception) -> Reply:
         operation, request_id = seen.operation, seen.ids[0]
         found = self.errors.find(operation, error)
-        if isinstance(error, RequestError):
-            message = str(error)
-            kind = "request refused" if isinstance(error, AccessRefused) else "request in error"
-            _log.info(kind, operation=operation, code=found.code, status=found.status, message=message, request_id=request_id)
-        else:
-            message = "We encountered an internal error. Please try again."
-            # As text of our own making: a renderer that shows the frames' variables would show secret keys.
-            stack = "".join(traceback.format_exception(error))
-            _log.error("request failed", operation=operation, code=found.code, request_id=request_id, stack=stack)
-        self.audit.record(
+        known = isinstance(error, RequestError)
+        message = str(error) if known else "We encountered an internal error. Please try again."
+        listed = self.audit.record(
             {
                 **seen.entry(),
                 "allowed": seen.caller is not None and not isinstance(error, AccessRefused),
@@ -242,6 +244,13 @@ class Wire(ABC):
                 "reason": message,
             }
         )
+        if not known:
+            # As text of our own making: a renderer that shows the frames' variables would show secret keys.
+            stack = "".join(traceback.format_exception(error))
+            _log.error("request failed", operation=operation, code=found.code, request_id=request_id, stack=stack)
+        elif listed or seen.caller is not None:  # of strangers no more than the audit log takes: they must not fill a disk
+            kind = "request refused" if isinstance(error, AccessRefused) else "request in error"
+            _log.info(kind, operation=operation, code=found.code, status=found.status, message=message, request_id=request_id)
         return self._told(seen, found, message, error)
 
     def _told(self, seen: "_Seen", found: WireError, message: str, error: Exception) -> Reply:

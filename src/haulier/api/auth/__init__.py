@@ -7,7 +7,7 @@ request through unverified.
 import re
 from typing import Final
 
-from haulier.api.auth import bearer, qsign, sigv4
+from haulier.api.auth import bearer, naming, qsign, sigv4
 from haulier.api.auth.qsign import HttpPolicy
 from haulier.api.auth.request import RawRequest, Verified
 from haulier.core.accounts import Caller, Identity
@@ -95,6 +95,11 @@ class Authenticator:
         else:
             verified = sigv4.verify(request, self._directory.signer, now, covered=_NATIVE_COVERED)
         return self._caller(request, verified.identity, "native", verified.region or self.default_region)
+
+    def named(self, request: RawRequest) -> str | None:
+        """The id of the key that the request's head names, None where it names none that is known. Nothing is verified."""
+        identity = naming.named(request, self._directory)
+        return None if identity is None else identity.key.id
 
     def again(self, caller: Caller) -> Caller | None:
         """The caller as the same key would let it in now, None = not at all: to be asked every few seconds by what serves one

@@ -10,7 +10,7 @@ from haulier.core.accounts import Identity, hash_of
 from haulier.core.errors import AccessRefused, TokenExpired, UnknownAccessKey
 
 _SCHEME: Final = b"bearer "
-_TOKEN: Final = re.compile(rb"hlr_[0-9A-Za-z]{43,128}")
+TOKEN: Final = re.compile(rb"hlr_[0-9A-Za-z]{43,128}")
 
 
 def is_bearer(request: RawRequest) -> bool:
@@ -29,7 +29,7 @@ def verify(request: RawRequest, lookup: Callable[[bytes], Identity | None], now:
     if not request.secure and not request.peer_is_loopback:
         raise AccessRefused("A bearer token is taken over TLS, or from a client on the same machine.")
     token = value[len(_SCHEME) :].strip(b" ")
-    if not value.lower().startswith(_SCHEME) or not _TOKEN.fullmatch(token):
+    if not value.lower().startswith(_SCHEME) or not TOKEN.fullmatch(token):
         raise AccessRefused("The Authorization header is not of the form Bearer hlr_…")
     hashed = hash_of(token)
     identity = lookup(hashed)
