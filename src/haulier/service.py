@@ -162,7 +162,8 @@ class Service:
         return job
 
     def create(self, caller: Caller, request: CreateJob) -> Job:
-        """Store a new job, or return the one that the same request under the same token made (S3 and native).
+        """Store a new job, or return the one that the same request under the same token made (S3 and native) and that was not
+        deleted.
 
         Where buckets lie is resolved now and frozen; one that resolves nowhere, or that the role may not touch, does not fail
         the call but the job later, as with AWS. Raises AccessRefused, InvalidField, TokenReused, TooManyJobs, TooManyTags.
@@ -194,15 +195,26 @@ class Service:
         """Store the job, unless its token made one before: then that one."""
         earlier = self._jobstore.by_token(caller.account.name, job.token)
         if earlier is not None:
-            return _repeated(caller, earlier, job)
+            return self._repeated(caller, earlier, job)
         try:
             self._jobstore.create(job, unfinished_max=self._quotas_of(caller).unfinished_jobs or sys.maxsize)
         except TokenReused:
             earlier = self._jobstore.by_token(caller.account.name, job.token)
             if earlier is None:
                 raise
-            return _repeated(caller, earlier, job)
+            return self._repeated(caller, earlier, job)
         return job
+
+    def _repeated(self, caller: Caller, earlier: Job, request: Job) -> Job:
+        """The answer to a token that is taken: COS refuses every repetition, the others only another content (decisions §2). Of a
+        job that was deleted nothing is left to hand out, but its token stays taken (decisions §5)."""
+        same = earlier.dialect == request.dialect and hmac.compare_digest(earlier.digest.encode(), request.digest.encode())
+        if caller.dialect == "cos" or not same:
+            raise TokenReused(request.token, earlier.id)
+        try:
+            return self._jobstore.get(caller.account.name, earlier.id)
+        except JobNotFound:
+            raise TokenReused(request.token, earlier.id, deleted=True) from None
 
     def _new_job(self, caller: Caller, request: CreateJob) -> Job:
         """The job that is asked for. Raises AccessRefused for another account's role, InvalidField for none."""
@@ -449,14 +461,6 @@ class Service:
 
         self._change(caller, Call.DELETE, job_id, change, precondition=precondition)
         self._jobstore.delete(caller.account.name, job_id, by=caller.user.name)
-
-
-def _repeated(caller: Caller, earlier: Job, request: Job) -> Job:
-    """The answer to a token that is taken: COS refuses every repetition, the others only another content (decisions §2)."""
-    same = earlier.dialect == request.dialect and hmac.compare_digest(earlier.digest.encode(), request.digest.encode())
-    if caller.dialect == "cos" or not same:
-        raise TokenReused(request.token, earlier.id)
-    return earlier
 
 
 def _check_tag_count(tags: Mapping[str, str]) -> None:

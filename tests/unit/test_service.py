@@ -520,6 +520,16 @@ def test_a_deleted_job_is_gone_at_once_and_ends_unseen(kit: Kit) -> None:
             kit.service.create(caller("cos"), a_request(dialect="cos", token=status))
 
 
+@pytest.mark.parametrize("dialect", ["s3control", "native"])
+def test_the_token_of_a_deleted_job_makes_no_job_and_hands_none_out(kit: Kit, dialect: Dialect) -> None:
+    request = a_request(dialect=dialect)
+    job = kit.service.create(caller(dialect), request)
+    kit.service.delete(caller(dialect), job.id)
+    with pytest.raises(TokenReused, match=f"for job {job.id}, which was deleted; a new job needs a new token"):
+        kit.service.create(caller(dialect), request)
+    assert kit.service.list(caller(dialect)).jobs == []
+
+
 # -- list
 
 

@@ -122,6 +122,8 @@ def test_one_key_is_one_job_and_another_request_under_it_is_refused(served: Serv
     assert quoted.json["id"] == first.json["id"], "quotes around the key do not count"
     name = "Priority" if "Priority" in body else "priority"
     refused(client.post("jobs", {**body, name: 99}, headers=headers), 409, "IdempotencyKeyReused")
+    client.call("DELETE", f"jobs/{first.json['id']}")
+    assert "deleted" in refused(client.post("jobs", body, headers=headers), 409, "IdempotencyKeyReused")
     assert client.post("jobs", body).json["id"] != first.json["id"], "without a key it is another job"
 
 

@@ -95,6 +95,15 @@ def test_creation_is_idempotent_by_token(fresh: Serving) -> None:
     assert [job.id for job in fresh.jobs()] == [job_id]
 
 
+def test_the_token_of_a_deleted_job_is_an_idempotency_exception(fresh: Serving) -> None:
+    client, asked = fresh.s3(), a_request()
+    job_id = client.create_job(**asked)["JobId"]
+    assert fresh.native().call("DELETE", f"jobs/{job_id}").status == 204
+    code, status, message = refused(client.create_job, **asked)
+    assert (code, status) == ("IdempotencyException", 400)
+    assert f"{job_id}, which was deleted" in message
+
+
 def test_a_failed_job_tells_why(served: Serving) -> None:
     client = served.s3()
     job_id = client.create_job(**a_request())["JobId"]

@@ -148,8 +148,9 @@ class JobNotFound(RequestError):
 class TokenReused(RequestError):
     """The ClientRequestToken names another job; what to answer differs by dialect."""
 
-    def __init__(self, token: str, job_id: str) -> None:
-        super().__init__(f"ClientRequestToken {token!r} was already used for job {job_id}.")
+    def __init__(self, token: str, job_id: str, *, deleted: bool = False) -> None:
+        since = ", which was deleted; a new job needs a new token" if deleted else ""
+        super().__init__(f"ClientRequestToken {token!r} was already used for job {job_id}{since}.")
         self.token = token
         self.job_id = job_id
 

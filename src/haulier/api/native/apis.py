@@ -47,7 +47,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
 
 _IDEMPOTENCY_KEY: Final = {
     "Idempotency-Key": f"1 to {d.TOKEN_CHARACTERS_MAX} printable ASCII characters. The same request under the same key is the "
-    "same job; another request under it is refused."
+    "same job; another request under it is refused, and so is the same one once the job was deleted."
 }
 _IF_NONE_MATCH: Final = {"If-None-Match": "Answer 304 while this is still the ETag."}
 _LAST_EVENT_ID: Final = {"Last-Event-ID": "The last event that arrived, as browsers send it: go on behind it."}
