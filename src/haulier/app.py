@@ -21,6 +21,7 @@ from haulier.admin.listener import Listener
 from haulier.admin.setup import administration, defined
 from haulier.admin.uses import KeyUses
 from haulier.api.auth import Authenticator
+from haulier.api.descriptors import connections_within, raise_limit
 from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.listening import listen
 from haulier.api.native.watching import Watching
@@ -164,8 +165,19 @@ class _Parts:
         self.server.should_exit = True
 
     def _limit_connections(self, settings: Settings) -> None:
-        self._protocol.connections_max = settings.limits.connections
-        self._protocol.connections_per_peer_max = settings.limits.connections_per_peer
+        wanted, per_peer, runners = settings.limits.connections, settings.limits.connections_per_peer, settings.engine.runners
+        files = raise_limit(wanted, runners)
+        connections, per_peer = connections_within(files, wanted, per_peer, runners)
+        if connections < wanted:
+            _log.warning(
+                "this process may open too few files for limits.connections; fewer are let in. Raise its hard limit (ulimit -Hn)",
+                files=files,
+                wanted=wanted,
+                connections=connections,
+                per_peer=per_peer,
+            )
+        self._protocol.connections_max = connections
+        self._protocol.connections_per_peer_max = per_peer
 
     def _new_sweeper(self) -> Sweeper:
         limits = self.settings.limits

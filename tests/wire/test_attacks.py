@@ -1,5 +1,6 @@
 """Faults and attacks on a real server process, by the numbers of the acceptance table (reliability, §10)."""
 
+import contextlib
 import json
 import random
 import secrets
@@ -142,6 +143,36 @@ def test_row_44_half_open_connections_hold_nobody_else_and_are_closed(server: Ha
     finally:
         for connection in held:
             connection.close()
+
+
+def open_files(pid: int) -> list[str]:
+    """The soft and the hard limit."""
+    [line] = [each for each in Path(f"/proc/{pid}/limits").read_text().splitlines() if each.startswith("Max open files")]
+    return line.split()[3:5]
+
+
+def limited(option: str) -> list[str]:
+    return ["sh", "-c", f'ulimit {option} 500; exec "$@"', "sh"]
+
+
+def test_a_low_soft_limit_of_open_files_is_raised_for_the_server_and_its_runners(tmp_path: Path) -> None:
+    with HaulierServer({"main": STORE}, folder=tmp_path / "server", runners=1, launcher=limited("-Sn")) as server:
+        for pid in (server.pid, *server.runner_pids()):
+            soft, hard = open_files(pid)
+            assert int(soft) == min(int(hard), 65_536) > 500
+
+
+def test_silent_connections_leave_files_to_the_server_where_there_are_few(tmp_path: Path) -> None:
+    with HaulierServer({"main": STORE}, folder=tmp_path / "server", runners=1, launcher=limited("-n")) as server:
+        assert open_files(server.pid) == ["500", "500"]
+        assert b"too few files for limits.connections" in server.log_file.read_bytes()
+        with contextlib.ExitStack() as held:
+            for number in range(600):
+                address = f"127.0.0.{2 + number % 3}"
+                held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20, source_address=(address, 0)))
+            client = impatient(server)
+            assert client.create_job(**a_request())["JobId"]
+            assert client.list_jobs()["Jobs"]
 
 
 def test_rows_46_and_47_no_secret_gets_out_and_no_line_is_forged(server: HaulierServer) -> None:

@@ -172,7 +172,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     tasks_per_job: Annotated[int, Meta(ge=1, le=1_000_000_000_000)] = 20_000_000_000
     """AWS's limit for most operations."""
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 8_000
-    """Open connections of clients; further ones are answered 503 and closed."""
+    """Open connections of clients; further ones are answered 503 and closed. Fewer where the process may open too few files."""
     connections_per_peer: Annotated[int, Meta(ge=1, le=1_000_000)] = 2_000
     """Of one address. A reverse proxy is one address: raise it behind one."""
     body_bytes: Annotated[int, Meta(ge=1_024, le=1_048_576)] = 1_048_576
