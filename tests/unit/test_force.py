@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from haulier.testing.faulty_s3 import FaultyS3
-from haulier.testing.force.effectlog import EffectLog, Entry, Trap
+from haulier.testing.force.effectlog import EffectLog
+from haulier.testing.force.entry import Entry, Trap
 from haulier.testing.force.plan import KINDS, JobPlan, plan_of
 from haulier.testing.force.verdict import Verdict, gather
 from haulier.testing.force.work import Row, Work

@@ -1,30 +1,28 @@
 """One seed: two jobs on a real server and a real store, through everything that the plan has for them, and the verdict."""
 
 import contextlib
-import http.client
 import os
 import random
 import signal
 import tempfile
 import time
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from haulier.core.lifecycle import TERMINAL
-from haulier.testing.cosclient import CosClient, CosError
 from haulier.testing.force.dying import LISTS, SCRATCH, place_left, purpose, write_hook, write_place
-from haulier.testing.force.effectlog import EffectLog, Entry, Trap
+from haulier.testing.force.effectlog import EffectLog
+from haulier.testing.force.entry import Entry, Trap
 from haulier.testing.force.ledger import RealLedger
 from haulier.testing.force.plan import Moment, Plan
+from haulier.testing.force.users import Users
 from haulier.testing.force.verdict import SAMPLES, Tally, Verdict, gather
 from haulier.testing.force.work import COPIES, DATA, VERSIONS, Work
 from haulier.testing.jobs import read_report, save_report
-from haulier.testing.server import ACCESS_KEY, COS_APPID, SECRET_KEY, HaulierServer, ServerDidNotStart
+from haulier.testing.server import HaulierServer, ServerDidNotStart
 from haulier.testing.simulation import crashpoints
 from haulier.testing.stores import SeaweedFS
 from haulier.upkeep.examine import examine
@@ -114,21 +112,18 @@ class Round:
         settings = store.settings(in_flight_max=plan.in_flight_max, scratch_bucket=SCRATCH, endpoint=self.log.endpoint)
         environment = write_hook(folder, plan.sizes, sabotage)
         self._server = HaulierServer(settings, folder=folder / "server", environment=environment)
-        self._client = CosClient(self._server.url, COS_APPID, ACCESS_KEY, SECRET_KEY, timeout_seconds=2.0)
         self._works = [
             Work(store, job, f"{plan.seed}-{number}-{time.monotonic_ns() % 1_000_000_000}")
             for number, job in enumerate(plan.jobs)
         ]
+        self._users = Users(self._server, self._works, say)
         self._ledger = RealLedger(self._server.data_dir)
         self._runners: list[int] = []
         self._frozen: list[tuple[float, int]] = []
         """Until when, and which process."""
         self._asked_at = self._looked_at = self._begun = 0.0
         self._store_back_at: float | None = None
-        self._said: dict[str, tuple[str, int, int, int]] = {}
         self._counted = self._sent = 0
-        self._wishes: list[tuple[float, Work, str]] = []
-        """When to ask for which status of a job, until it is granted."""
         self._chance = random.Random(f"round {plan.seed}")
 
     # -- the whole of it
@@ -143,7 +138,7 @@ class Round:
         self._bring_up()
         time.sleep(max(0.0, old_at - time.monotonic()))
         for work in self._works:
-            self._create(work)
+            self._users.create(work, lambda: self._look_after(time.monotonic()))
         self._begun = time.monotonic()
         moments = list(self._plan.moments)
         until = self._begun + END_SECONDS_MAX
@@ -152,11 +147,11 @@ class Round:
             while moments and moments[0].at <= self._progress():
                 self._happen(moments.pop(0))
             self._look_after(now)
-            if self._all_ended():
+            if self._users.all_ended():
                 break
             if now > until:
                 for work in self._works:
-                    self.problems.append(f"job {work.id} ({work.plan.kind}) does not end: {self._said.get(work.id)}")
+                    self.problems.append(f"job {work.id} ({work.plan.kind}) does not end: {self._users.said.get(work.id)}")
                 self.problems.append(self._server.log_tail(15))
                 return
             time.sleep(TURN_SECONDS)
@@ -214,11 +209,11 @@ class Round:
 
     def _happen(self, moment: Moment) -> None:
         what, now = moment.what, time.monotonic()
-        if what in ("pause", "cancel"):
-            work = self._chance.choice(self._works)
-            self._wishes.append((now, work, "Paused" if what == "pause" else "Cancelled"))
-            if what == "pause":
-                self._wishes.append((now + moment.seconds, work, "Ready"))
+        if what == "pause":
+            self._users.pause(self._chance.choice(self._works), now, moment.seconds)
+            return
+        if what == "cancel":
+            self._users.cancel(self._chance.choice(self._works), now)
             return
         if what == "kill store":
             if not self._store.running:
@@ -261,9 +256,7 @@ class Round:
             self._look_at_ledger()
         if now - self._asked_at >= ASK_SECONDS and not any(pid == self._server.pid for _, pid in self._frozen):
             self._asked_at = now
-            for work in self._works:
-                self._ask(work)
-            self._wish(now)
+            self._users.turn(now)
 
     def _between_lives(self) -> None:
         """The server is dead: nothing of it lives, and somebody may write what was under way."""
@@ -294,69 +287,6 @@ class Round:
                     raise
             else:
                 return
-
-    # -- talking to it
-
-    def _create(self, work: Work) -> None:
-        """Create the job, again with the same token where no answer came."""
-        end = time.monotonic() + END_SECONDS_MAX
-        while True:
-            try:
-                work.id = self._server.s3control().create_job(**work.request())["JobId"]
-            except (BotoCoreError, ClientError) as error:
-                if time.monotonic() > end:
-                    raise
-                self._say(f"create: {error}")
-                self._look_after(time.monotonic())
-                time.sleep(TURN_SECONDS)
-            else:
-                return
-
-    def _ask(self, work: Work) -> None:
-        """Ask for the job, and compare with what was said before."""
-        if not work.id:
-            return
-        try:
-            answer = self._client.describe_job(work.id)
-        except CosError as error:
-            if error.code == "NoSuchJob":
-                self.problems.append(f"job {work.id} was accepted and is gone")
-            return
-        except (OSError, http.client.HTTPException, ET.ParseError):
-            return
-
-        def number(name: str) -> int:
-            return int(answer.text(f"Job/ProgressSummary/{name}") or 0)
-
-        status = answer.text("Job/Status") or ""
-        now = status, number("TotalNumberOfTasks"), number("NumberOfTasksSucceeded"), number("NumberOfTasksFailed")
-        before = self._said.get(work.id)
-        self._said[work.id] = now
-        if before is None or before == now:
-            return
-        if (
-            before[0] in TERMINAL
-            or now[2] < before[2]
-            or now[3] < before[3]
-            or (before[1] and before[1] != now[1] and before[0] != "Preparing")
-        ):
-            self.problems.append(f"job {work.id} ({work.plan.kind}) was {before} and is {now}")
-
-    def _wish(self, now: float) -> None:
-        for wish in [each for each in self._wishes if each[0] <= now]:
-            _, work, status = wish
-            said = self._said.get(work.id)
-            if status == "Ready" and any(each[1] is work and each[2] == "Paused" for each in self._wishes):
-                continue
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                query = {"requestedJobStatus": status, "statusUpdateReason": "force"}
-                answer = self._client.send("POST", f"/jobs/{work.id}/status", query=query)
-                if answer.status == 200 or (said is not None and said[0] in TERMINAL):
-                    self._wishes.remove(wish)
-                    self._say(f"{status}: {answer.status} {work.plan.kind}")
-
-    def _all_ended(self) -> bool:
-        return all(self._said.get(work.id, ("",))[0] in TERMINAL for work in self._works)
 
     def _processes(self) -> list[int]:
         return [*self._server.runner_pids(), *self._runners]
@@ -390,7 +320,7 @@ class Round:
         for work in self._works:
             job: dict[str, Any] = control.describe_job(JobId=work.id)["Job"]
             self.statuses.append(job["Status"])
-            if job["Status"] == "Failed" or (job["Status"] == "Cancelled" and not self._was_cancelled(work)):
+            if job["Status"] != self._users.expected_end(work, job["Status"]):
                 self.problems.append(f"job {work.id} ({work.plan.kind}) is {job['Status']}: {job.get('FailureReasons')}")
             report = None
             with contextlib.suppress(ClientError):
@@ -400,7 +330,7 @@ class Round:
             self.problems += verdict.problems
             self.notes += verdict.notes
             self.tally.add(verdict.tally)
-        self.problems += self._ledger.problems
+        self.problems += self._ledger.problems + self._users.problems
 
     def _examine(self, s3: Any, work: Work) -> None:
         """What `haulier doctor` has to say of the job and its report."""
@@ -409,9 +339,6 @@ class Round:
         found = examine(self._server.data_dir, work.id, now_ms=time.time_ns() // 1_000_000, spool_retention_days=1, report=copy)
         assert found is not None
         self.problems += [f"{work.plan.kind} {work.id[:8]}: doctor: {finding}" for finding in found.findings[:SAMPLES]]
-
-    def _was_cancelled(self, work: Work) -> bool:
-        return any(moment.what == "cancel" for moment in self._plan.moments) and work in self._works
 
 
 def _signal(pid: int, number: int) -> None:

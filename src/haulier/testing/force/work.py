@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from haulier.testing.force.dying import LISTS
-from haulier.testing.force.effectlog import Entry
+from haulier.testing.force.entry import Entry
 from haulier.testing.force.plan import JobPlan
 from haulier.testing.jobs import PutManifest, s3_job
 from haulier.testing.objects import heads_of, list_objects, list_versions, put_objects, put_tags, tags_of
