@@ -37,7 +37,8 @@ def _rows(found: Table, rows: list[Row]) -> str:
 
 def _sent(found: Table, row: Row) -> str:
     """The difference to a request that would be accepted."""
-    parts = [] if row.request else [_code(f"{row.method} {row.target}")]
+    target = row.target.replace(" ", "%20").replace("\t", "%09")  # as the clients send them
+    parts = [] if row.request else [_code(f"{row.method} {target}")]
     if row.job:
         parts.append(f"to a job that is {row.job}")
     if row.body is not None:

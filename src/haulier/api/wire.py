@@ -223,7 +223,7 @@ class Wire(ABC):
         found = self.routes.get((*parts[:1], "{}", *parts[2:]) if len(parts) > 1 else parts)
         if found is None:
             raise UnknownPath(request.path)
-        if len(parts) > 1 and not parts[1]:
+        if len(parts) > 1 and not parts[1].strip():
             raise InvalidRequest("The path names no job id.")
         for route in found:
             if route.method == request.method:
