@@ -175,7 +175,10 @@ def test_stock_boto3_by_way_of_its_proxy_setting(served: Serving, stock: Any) ->
     the_life_of_a_job(served, by_boto3(stock))
 
 
-@pytest.mark.parametrize("base", ["", "/", "/base", "/base/of/url/", "/with%20space/v2"])
+@pytest.mark.parametrize(
+    "base",
+    ["", "/", "/base", "/base/of/url/", "/with%20space/v2", "/jobs", "/jobs/x", "/api/v1", "/v20180820", "/v20180820/jobs"],
+)
 def test_our_helper_for_boto3(served: Serving, base: str) -> None:
     client = haulier.boto3_client(f"{served.url}{base}", region_name="us-east-1", **KEYS)
     the_life_of_a_job(served, by_boto3(client))

@@ -172,14 +172,18 @@ class _Wires:
             await _answer(answer, scope, receive, send)
 
     def _wire(self, scope: Scope) -> Wire | None:
-        """By the path; by the header that names the tenant where the path says nothing."""
+        """By the path; by the header that names the tenant where the path says nothing, or could be another wire's: a base path
+        of the S3 wire may begin as one (docs/decisions/0016)."""
         path = unquote_to_bytes(scope["raw_path"])
+        names = {name for name, _ in scope["headers"]}
+        for_s3, of_s3 = S3_ROOT.encode() in path, b"x-amz-account-id" in names
+        if for_s3 and of_s3:
+            return self._s3
         if path.startswith(b"/api/"):
             return self._native
         if path == b"/jobs" or path.startswith(b"/jobs/"):
             return self._cos
-        names = {name for name, _ in scope["headers"]}
-        if S3_ROOT.encode() in path or b"x-amz-account-id" in names:
+        if for_s3 or of_s3:
             return self._s3
         return self._cos if b"x-cos-appid" in names else None
 

@@ -57,9 +57,9 @@ class S3ControlWire(Wire):
         """The raw path's parts behind the root; an escape in it stays what it is and so names nothing.
 
         Whatever stands before the root is the base path of the client's endpoint URL (`http://host/base`, §1.1): it is signed
-        with the rest, and means nothing here.
+        with the rest, and means nothing here. No path of this wire holds the root, so the last one is it.
         """
-        _base, root, rest = request.path.partition(ROOT)
+        _base, root, rest = request.path.rpartition(ROOT)
         if not root:
             raise UnknownPath(request.path)
         return tuple(rest.split("/"))
