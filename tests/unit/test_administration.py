@@ -70,11 +70,21 @@ class Log:
 
     def __init__(self) -> None:
         self.problem: str | None = None
+        self.fails = False
+        """The next entry finds the disk full."""
         self.entries: list[Mapping[str, Any]] = []
+        """What was done."""
+        self.others: list[Mapping[str, Any]] = []
+        """What was to be done, what was refused, and what the settings say."""
 
-    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> None:
+    def record(self, entry: Mapping[str, Any], *, durable: bool = False) -> bool:
         assert durable
-        self.entries.append(entry)
+        if self.fails:
+            self.problem = "the disk is full"
+            return False
+        done = entry["kind"] == "administration" and "refused" not in entry
+        (self.entries if done else self.others).append(entry)
+        return True
 
 
 class World:
@@ -693,10 +703,36 @@ def test_every_change_is_told_to_the_audit_log_and_no_look_is(world: World) -> N
         {**who, "command": "user create", "name": "bob", "policy": "viewer"},
         {**who, "command": "key create", "key_kind": KeyKind.BEARER, "hours": 1, "key": key},
     ]
+    assert [(entry["kind"], entry.get("command")) for entry in world.log.others] == [
+        ("settings", None),
+        ("intent", "user create"),
+        ("intent", "key create"),
+    ]
 
 
-def test_what_the_audit_log_could_not_tell_is_not_done(world: World) -> None:
-    world.log.problem = "the disk is full"
+def test_what_was_refused_is_told_too(world: World) -> None:
+    with pytest.raises(NotDefined):
+        world.do(CreateKey(user="nobody"))
+    assert [(entry["kind"], entry.get("refused")) for entry in world.log.others[1:]] == [
+        ("intent", None),
+        ("administration", "NotDefined"),
+    ]
+
+
+def test_the_audit_log_tells_what_the_settings_changed_and_no_secret(world: World) -> None:
+    world.log.others.clear()
+    mallory = User(account="acme", name="mallory", policy="admin", keys=(Key(id="AKMALLORY", secret_key="canary"),))
+    changed = msgspec.structs.replace(ACME, users=(*ACME.users, mallory), roles=(), weight=2.0)
+    world.administration.load(msgspec.structs.replace(DEFINED, accounts={"acme": changed}))
+    assert world.log.others == [
+        {"kind": "settings", "added": ["acme/users/mallory"], "changed": ["acme"], "removed": ["acme/roles/batch"]}
+    ]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_the_audit_log_could_not_tell_is_not_done(world: World, known: bool) -> None:
+    world.log.problem = "the disk is full" if known else None
+    world.log.fails = True
     with pytest.raises(Unavailable, match="the disk is full"):
         world.do(CreateUser(name="bob", policy="viewer"))
     assert world.do(ListUsers())

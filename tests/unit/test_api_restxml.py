@@ -344,6 +344,39 @@ def test_each_limit_is_kept(body: bytes) -> None:
         read(body)
 
 
+def test_a_long_namespace_is_held_once() -> None:
+    namespace = b"n" * 200_000
+    prefixed = b" ".join(b"p:a%d=''" % number for number in range(1_900))
+    body = b"<p:a xmlns:p='" + namespace + b"' " + prefixed + b">" + b"<p:b/>" * 9_000 + b"</p:a>"
+    tracemalloc.start()
+    try:
+        tree = read(body)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert (tree.tag, tree.namespace, tree.children[-1].namespace) == ("a", namespace.decode(), namespace.decode())
+
+
+@pytest.mark.parametrize(
+    ("body", "namespaces"),
+    [
+        (b"<a xmlns='u'><b/><b xmlns=''/><b xmlns='v'/></a>", ["u", None, "v"]),
+        (b"<p:a xmlns:p='u'><b/><p:b/><p:b xmlns:p='v'/><p:b/></p:a>", [None, "u", "v", "u"]),
+        (b"<a><b xml:lang='de'/></a>", [None]),
+    ],
+)
+def test_names_are_in_the_namespace_that_holds_where_they_stand(body: bytes, namespaces: list[str | None]) -> None:
+    assert [child.namespace for child in read(body).children] == namespaces
+
+
+@pytest.mark.parametrize(
+    "body", [b"<p:a/>", b"<a p:b=''/>", b"<a><p:b xmlns:p='u'/><p:b/></a>", b"<p:a xmlns:p=''/>", b"<a:b:c xmlns:b='u'/>"]
+)
+def test_a_prefix_without_a_namespace_is_no_good_xml(body: bytes) -> None:
+    with pytest.raises(MalformedDocument, match="no namespace is declared for the prefix"):
+        read(body)
+
+
 def test_documents_at_the_limits_are_read() -> None:
     assert read(b"<a>" * 32 + b"</a>" * 32).tag == "a"
     assert len(read(b"<a>" + b"<b/>" * (ELEMENTS_MAX - 1) + b"</a>").children) == ELEMENTS_MAX - 1

@@ -3,7 +3,7 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from haulier.engine.scheduler import Candidate, choose, may_run
+from haulier.engine.scheduler import Candidate, choose, in_turn, may_run
 from unit.values import a_job
 
 
@@ -94,3 +94,24 @@ def test_running_jobs_count_for_their_account_and_keep_their_places():
 def test_all_may_run_while_there_are_places_for_all():
     jobs = [a_job(id=f"{account}{n}", account=account, status="Ready") for account in "ab" for n in range(5)]
     assert may_run(jobs, 100) == {job.id for job in jobs}
+
+
+def preparing(name, account, priority=1, created_ms=0, status="Preparing"):
+    return a_job(id=name, account=account, priority=priority, created_ms=created_ms, status=status)
+
+
+def test_accounts_take_turns_at_units_of_whole_files_by_what_they_have_and_their_weight():
+    jobs = [preparing(f"a{n}", "acme", created_ms=n) for n in range(4)] + [preparing("r0", "rival", created_ms=9)]
+    assert in_turn(jobs, {}, lambda _: 1.0) == ["a0", "r0", "a1", "a2", "a3"]
+    assert in_turn(jobs, {"acme": 1}, lambda _: 1.0) == ["r0", "a0", "a1", "a2", "a3"]
+    assert in_turn(jobs, {"rival": 1}, {"acme": 3.0, "rival": 1.0}.get) == ["a0", "a1", "a2", "a3", "r0"]
+
+
+def test_in_an_account_what_is_prepared_or_reported_comes_first_then_the_higher_priority_then_the_older():
+    jobs = [
+        preparing("ready", "acme", priority=9, status="Ready"),
+        preparing("old", "acme", created_ms=1),
+        preparing("young", "acme", created_ms=2, status="Completing"),
+        preparing("high", "acme", priority=5, created_ms=3),
+    ]
+    assert in_turn(jobs, {}, lambda _: 1.0) == ["high", "old", "young", "ready"]

@@ -143,6 +143,10 @@ def test_a_signed_request_that_is_sent_again_is_the_same_job(served: Serving, as
     first, again = (sent_as_is(served, "POST", "/api/v1/jobs", body, headers) for _ in range(2))
     assert (first.status, again.status) == (201, 201), first.body
     assert first.json["id"] == again.json["id"]
+    authorization = headers["Authorization"]
+    for other in (authorization.replace(", ", ",   "), authorization.replace(" Cred", "   Cred"), authorization + "  "):
+        written_otherwise = sent_as_is(served, "POST", "/api/v1/jobs", body, {**headers, "Authorization": other})
+        assert (written_otherwise.status, written_otherwise.json.get("id")) in [(201, first.json["id"]), (401, None)]
 
 
 @pytest.mark.parametrize("name", ["Idempotency-Key", "If-Match", "If-None-Match"])

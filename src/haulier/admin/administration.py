@@ -1,13 +1,14 @@
 """Carries commands out, and keeps the directory as settings and database have it together.
 
 The same code runs in a server and in a program that has the database to itself. Every change passes through `execute`: decided on
-what is stored, stored in one transaction, told to the audit log, and then in force for whoever asks the directory.
+what is stored, told to the audit log as what is about to be done, stored in one transaction, told as what was done, and then in
+force for whoever asks the directory.
 """
 
 import secrets
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -22,6 +23,9 @@ from haulier.core.policy import Policies
 from haulier.core.ports import Audit, Clock
 from haulier.core.sealing import MasterKeys
 from haulier.core.stored import AccountStore, Change, Stored
+
+NAMES_MAX: Final = 100
+"""Of what changed in the settings, in one entry of the audit log."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,14 +80,15 @@ class Administration:
                 stored, keys = self._store.read(), self._key_file.read()
                 _check_master_keys(stored, keys)
                 self._hold(self._in_force, defined, stored, keys, tell=True)
+                self._audit.record({"kind": "settings", **differences(self._defined, defined)}, durable=True)
             self._defined = defined
 
     def execute(self, command: Asked, peer: Peer) -> Any:
         """Carry the command out; its answer, as JSON values. Raises CommandRefused, InvalidField, SecretsError, SettingsError,
         Unavailable: nothing has changed then."""
         with self._turn:
-            if command.changes and self._audit.problem is not None:
-                raise Unavailable(f"Nothing can be changed now: {self._audit.problem}.")
+            if command.changes:
+                self._intend(command, peer)
             keys = self._master_keys(command)
             decided = Decided(None)
 
@@ -95,8 +100,14 @@ class Administration:
             if not command.changes:
                 decide(self._store.read())
                 return decided.answer
-            after = self._store.write(decide)
-            self._record(command, decided, peer)
+            try:
+                after = self._store.write(decide)
+            except Exception as error:
+                self._audit.record(
+                    {"kind": "administration", **_entry(command, peer), "refused": type(error).__name__}, durable=True
+                )
+                raise
+            self._tell(command, decided, peer)
             if self._in_force is not None:
                 self._take_over(self._in_force, after)
             return decided.answer
@@ -126,13 +137,18 @@ class Administration:
             return self._key_file.add(self._random)
         return keys or self._key_file.make(self._random)
 
-    def _record(self, command: Asked, decided: Decided, peer: Peer) -> None:
-        """The one place that every change passes on its way to the audit log."""
-        name = str(type(command).__struct_config__.tag)
+    def _intend(self, command: Asked, peer: Peer) -> None:
+        """Nothing is changed that the audit log does not tell: what is about to be done is on disk first. Raises Unavailable."""
+        if self._audit.problem is None and self._audit.record({"kind": "intent", **_entry(command, peer)}, durable=True):
+            return
+        raise Unavailable(f"Nothing can be changed now: {self._audit.problem}.")
+
+    def _tell(self, command: Asked, decided: Decided, peer: Peer) -> None:
+        """The one place that every change passes on its way to the audit log, once it is done."""
         made = {what: decided.answer[what] for what in ("account", "user", "role", "key") if what in decided.answer}
-        entry = {"kind": "administration", "command": name, "uid": peer.uid, "pid": peer.pid, **command.noted(), **made}
+        entry = {"kind": "administration", **_entry(command, peer), **made}
         self._audit.record(entry, durable=True)
-        _log.info("administration", command=name, uid=peer.uid)
+        _log.info("administration", command=entry["command"], uid=peer.uid)
 
     def _take_over(self, in_force: InForce, stored: Stored) -> None:
         """Let what is stored now be in force, whatever has become of the file of the master keys: a key is disabled at once."""
@@ -153,6 +169,31 @@ class Administration:
         if tell:
             for problem in found.problems:
                 _log.warning(problem.message, **problem.facts)
+
+
+def _entry(command: Asked, peer: Peer) -> dict[str, Any]:
+    return {"command": str(type(command).__struct_config__.tag), "uid": peer.uid, "pid": peer.pid, **command.noted()}
+
+
+def differences(before: Defined, after: Defined) -> dict[str, list[str]]:
+    """Names of what the settings define otherwise than before: `acme`, `acme/users/olaf`, `acme/roles/batch`, `policies/p`. At
+    most NAMES_MAX of each kind. Values may be secret, and are not told."""
+    old, new = _named(before), _named(after)
+    found = {
+        "added": [name for name in new if name not in old],
+        "changed": [name for name in new if name in old and new[name] != old[name]],
+        "removed": [name for name in old if name not in new],
+    }
+    return {kind: names[:NAMES_MAX] for kind, names in found.items() if names}
+
+
+def _named(defined: Defined) -> dict[str, object]:
+    named: dict[str, object] = {f"policies/{name}": policy for name, policy in defined.policies.items()}
+    for name, account in defined.accounts.items():
+        named[name] = msgspec.structs.replace(account, users=(), roles=())
+        named |= {f"{name}/users/{user.name}": user for user in account.users}
+        named |= {f"{name}/roles/{role.name}": role for role in account.roles}
+    return named
 
 
 def _check_master_keys(stored: Stored, keys: MasterKeys | None) -> None:

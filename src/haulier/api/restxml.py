@@ -160,7 +160,7 @@ class Model:
     def _request_root(self, root: Element, expected: str) -> Element:
         if not self._ours(root):
             right = f"{self.namespace!r} or none" if self.namespace else "none"
-            raise MalformedDocument(root.tag, f"the namespace {root.namespace!r} is not known; it must be {right}")
+            raise MalformedDocument(root.tag, f"the namespace {str(root.namespace)[:200]!r} is not known; it must be {right}")
         if self._wrapper_root is not None and root.tag == self._wrapper_root:
             inner = [child for child in root.children if child.tag == expected]
             if len(inner) == 1:

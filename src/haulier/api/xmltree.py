@@ -1,11 +1,12 @@
 """XML 1.0 with bounds: one reader for every body that comes in, one writer for every body that goes out.
 
-The reader is the standard library's expat with a namespace-aware tree on top. A document type declaration is refused where it
-begins, so no entity can be declared, let alone expanded or fetched. Limits: reliability.md §8.
+The reader is the standard library's expat with a namespace-aware tree on top. The namespaces are ours to resolve: expat would
+write each out before every name that is in it, so that a long one fills the memory. A document type declaration is refused where
+it begins, so no entity can be declared, let alone expanded or fetched. Limits: reliability.md §8.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -67,6 +68,8 @@ class _Builder:
     def __init__(self) -> None:
         self.root: Element | None = None
         self._open: list[Element] = []
+        self._scopes: list[Mapping[str, str]] = [{"xml": "http://www.w3.org/XML/1998/namespace"}]
+        """Of the open elements: what each prefix stands for; the empty one is that of names without any."""
         self._texts: list[list[str]] = []
         self._elements = 0
 
@@ -77,14 +80,15 @@ class _Builder:
     def doctype(self, *_ignored: object) -> None:
         raise MalformedDocument("", "the body holds a document type declaration (DOCTYPE); none is accepted")
 
-    def start(self, name: str, _attributes: Sequence[str]) -> None:
+    def start(self, name: str, attributes: Sequence[str]) -> None:
         self._elements += 1
         if self._elements > ELEMENTS_MAX:
             raise DocumentTooLarge(f"the body holds more than {ELEMENTS_MAX:,} elements")
         if len(self._open) >= DEPTH_MAX:
             raise DocumentTooLarge(f"the body's elements lie more than {DEPTH_MAX} deep")
-        namespace, _, tag = name.rpartition(" ")
-        element = Element(tag, namespace or None)
+        self._scopes.append(_scope(self._scopes[-1], attributes) if attributes else self._scopes[-1])
+        prefix, _, tag = name.rpartition(":")
+        element = Element(tag, self._namespace(prefix) or None)
         if self._open:
             self._open[-1].children.append(element)
         else:
@@ -92,11 +96,38 @@ class _Builder:
         self._open.append(element)
         self._texts.append([])
 
+    def _namespace(self, prefix: str) -> str:
+        namespace = self._scopes[-1].get(prefix, "")
+        if prefix and not namespace:
+            raise MalformedDocument(
+                "", f"the body is not well-formed XML: no namespace is declared for the prefix {prefix[:80]!r}"
+            )
+        return namespace
+
     def end(self, _name: str) -> None:
+        self._scopes.pop()
         self._open.pop().text = "".join(self._texts.pop())
 
     def text(self, data: str) -> None:
         self._texts[-1].append(data)
+
+
+def _scope(outer: Mapping[str, str], attributes: Sequence[str]) -> Mapping[str, str]:
+    """The scope of an element with these attributes: names and values in turn."""
+    declared = {}
+    for name, value in zip(attributes[::2], attributes[1::2], strict=True):
+        if name == "xmlns":
+            declared[""] = value
+        elif name.startswith("xmlns:"):
+            declared[name.removeprefix("xmlns:")] = value
+    scope = {**outer, **declared} if declared else outer
+    for name in attributes[::2]:
+        prefix, colon, _ = name.rpartition(":")
+        if colon and prefix != "xmlns" and not scope.get(prefix):
+            raise MalformedDocument(
+                "", f"the body is not well-formed XML: no namespace is declared for the prefix {prefix[:80]!r}"
+            )
+    return scope
 
 
 def read(body: bytes) -> Element:
@@ -112,7 +143,7 @@ def read(body: bytes) -> Element:
     if sum(1 for _ in islice(_ATTRIBUTE.finditer(body), ATTRIBUTES_MAX + 1)) > ATTRIBUTES_MAX:
         raise DocumentTooLarge(f"the body holds more than {ATTRIBUTES_MAX:,} attributes")
     builder = _Builder()
-    parser = expat.ParserCreate("UTF-8", " ")
+    parser = expat.ParserCreate("UTF-8")
     parser.buffer_text = True
     parser.ordered_attributes = True
     parser.XmlDeclHandler = builder.declaration

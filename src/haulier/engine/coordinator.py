@@ -187,7 +187,7 @@ class Coordinator:
         """What each job needs next, and which chunks go out."""
         limits = self.limits
         allowed = may_run([run.job for run in self._runs.values()], limits.active_max, self._dispatch.weight)
-        for run in list(self._runs.values()):
+        for run in self._file_units.in_turn():
             self._life.go_on(run, limits, may_run=run.job.id in allowed)
         if not self._progress.urgent and self._spool.shortage() is None:
             self._hand_out.fill(allowed)

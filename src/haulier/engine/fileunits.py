@@ -1,7 +1,8 @@
 """The units that read or write whole files, one of a job at a time: preparing, probing a store, reporting. Who gets them, what
 they tell, and when one that failed is tried again."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from haulier.engine.dispatch import Dispatch
 from haulier.engine.jobrun import Held, JobRun
 from haulier.engine.progress import Progress
 from haulier.engine.proofs import Proofs
+from haulier.engine.scheduler import in_turn
 
 FILE_UNITS_PER_RUNNER: Final = 2
 RETRY_SECONDS_MAX: Final = 300.0
@@ -26,7 +28,13 @@ GIVE_UP_MS: Final = 24 * 3600 * 1000
 
 FileUnitEnded = frames.Prepared | frames.Probed | frames.Delivered | frames.Dropped | frames.UnitFailed
 
+_WANTED_IN: Final = frozenset({JobStatus.PREPARING, JobStatus.READY, *ENDING})
+
 _log = structlog.get_logger(__name__)
+
+
+def _may_want_one(run: JobRun) -> bool:
+    return run.file_unit is None and (run.job.awaits_delivery or JobStatus(run.job.status) in _WANTED_IN)
 
 
 class FileUnits:
@@ -51,6 +59,13 @@ class FileUnits:
         self._clock = clock
 
     # -- starting
+
+    def in_turn(self) -> Sequence[JobRun]:
+        """All jobs, those first whose turn it is to have a unit, should they want one."""
+        busy = Counter(run.job.account for run in self._runs.values() if run.file_unit is not None)
+        waiting = {run.job.id: run for run in self._runs.values() if _may_want_one(run)}
+        first = [waiting[job_id] for job_id in in_turn([run.job for run in waiting.values()], busy, self._dispatch.weight)]
+        return [*first, *(run for run in self._runs.values() if run.job.id not in waiting)]
 
     def prepare(self, run: JobRun) -> None:
         """Have the manifest staged, or the rows that a retry runs again."""

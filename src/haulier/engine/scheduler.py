@@ -5,7 +5,7 @@ Accounts share the runners by weight; inside an account the highest priority goe
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -40,6 +40,26 @@ def choose(candidates: Iterable[Candidate]) -> Candidate | None:
     if not waiting:
         return None
     return min(waiting, key=lambda c: (busy[c.account] / c.weight, c.account, -c.priority, c.running, c.created_ms, c.job))
+
+
+def in_turn(jobs: Iterable[Job], busy: Mapping[str, int], weight: Callable[[str], float]) -> Sequence[str]:
+    """Ids of the jobs in the order in which they are given units of whole files, which are few: one account after the other by
+    what it has of them for its weight (`busy`); in an account first what is prepared or reported, then the highest priority, then
+    the older job."""
+    waiting: dict[str, deque[Job]] = {}
+    for job in sorted(jobs, key=lambda job: (job.status == JobStatus.READY, -job.priority, job.created_ms, job.id)):
+        waiting.setdefault(job.account, deque()).append(job)
+    shares = [(busy.get(account, 0) / weight(account), account) for account in waiting]
+    heapq.heapify(shares)
+    given = Counter(busy)
+    found = []
+    while shares:
+        _, account = heapq.heappop(shares)
+        found.append(waiting[account].popleft().id)
+        given[account] += 1
+        if waiting[account]:
+            heapq.heappush(shares, (given[account] / weight(account), account))
+    return found
 
 
 _WORKING = frozenset({JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED})

@@ -87,6 +87,12 @@ def verify(
     return Verified(identity, claim.region)
 
 
+def signature_of(authorization: bytes) -> bytes | None:
+    """The signature in a header that was verified: what stands around it can be written in many ways. None = another kind."""
+    found = _FIELDS.search(authorization) if authorization.startswith(ALGORITHM) else None
+    return None if found is None else found[3]
+
+
 def _from_header(request: RawRequest) -> _Claim:
     authorization = request.needed(b"authorization")
     algorithm, _, fields = authorization.partition(b" ")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from haulier.api.auth import Authenticator, RawRequest
-from haulier.api.auth.sigv4 import ALGORITHM
+from haulier.api.auth.sigv4 import signature_of
 from haulier.api.native import documents as d
 from haulier.api.native import jsonbody, mapping, queries
 from haulier.api.native.apis import APIS, ROOT, Api
@@ -328,8 +328,8 @@ def _unless_known(reply: Reply, known: frozenset[str] | None) -> Reply:
 def _token_without_key(given: Given) -> str:
     """For a signed request without a key, one that its copies share, so that whoever replays it makes no second job. A new one
     for a bearer token, which is the same in every request."""
-    value = given.header("Authorization") or b""
-    return hashlib.sha256(value).hexdigest() if value.startswith(ALGORITHM) else secrets.token_hex(16)
+    signature = signature_of(given.header("Authorization") or b"")
+    return secrets.token_hex(16) if signature is None else hashlib.sha256(signature).hexdigest()
 
 
 def _ended(job: Job) -> bool:
