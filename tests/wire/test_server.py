@@ -105,6 +105,18 @@ def test_who_asks_before_sending_too_much_is_told_at_once(served: Serving, targe
     assert code in answer
 
 
+@pytest.mark.parametrize("target", ["/jobs", "/v20180820/jobs", "/api/v1/jobs"])
+@pytest.mark.parametrize(("length", "goes_on"), [("0" * 4_400 + "5", True), ("0" * 4_400 + "50000", False), ("9" * 18, False)])
+def test_a_length_of_thousands_of_digits_is_a_number_like_others(
+    served: Serving, target: str, length: str, goes_on: bool
+) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+        fields = f"Host: 127.0.0.1:{served.port}\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n"
+        connection.sendall(f"POST {target} HTTP/1.1\r\n{fields}\r\n".encode())
+        status = connection.recv(65_536).split()[1]
+    assert status in ((b"100",) if goes_on else (b"401", b"403"))
+
+
 def test_a_body_that_is_too_large_ends_the_connection(served: Serving) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
     try:

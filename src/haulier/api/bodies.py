@@ -1,13 +1,15 @@
 """Requests as ASGI brings them: their bodies, within limits, and what a signature covers."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import ClientDisconnect
 
 from haulier.api.auth.request import RawRequest
 from haulier.api.xmltree import BODY_BYTES_MAX
 from haulier.core.errors import DocumentTooLarge
+
+_DIGITS_MAX: Final = 15
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -20,7 +22,8 @@ def check_announced(scope: MutableMapping[str, Any], most: int) -> None:
     """
     headers = dict(scope["headers"])
     waits = headers.get(b"expect", b"").strip(b" \t").lower() == b"100-continue"
-    if waits and int(headers.get(b"content-length", b"0")) > most:  # the parser has let only digits pass
+    announced = headers.get(b"content-length", b"").strip(b" \t").lstrip(b"0")  # the parser has let only digits pass
+    if waits and (len(announced) > _DIGITS_MAX or int(announced or b"0") > most):  # int() raises on thousands of digits
         raise DocumentTooLarge(f"the body is larger than {most:,} bytes")
 
 
