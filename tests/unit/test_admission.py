@@ -3,6 +3,7 @@ import threading
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 
 from haulier.api.admission import Admission, BodyRoom
 from haulier.core.errors import Overloaded
@@ -24,7 +25,7 @@ def test_so_many_work_so_many_wait_and_the_rest_is_refused_at_once() -> None:
         async def one(number: int) -> None:
             nonlocal refused
             try:
-                done.append(await admission.run(work, number))
+                done.append(await admission.run("one", work, number))
             except Overloaded:
                 refused += 1
                 if refused == 4:
@@ -33,11 +34,71 @@ def test_so_many_work_so_many_wait_and_the_rest_is_refused_at_once() -> None:
         async with anyio.create_task_group() as group:
             for number in range(9):
                 group.start_soon(one, number)
-        assert await admission.run(work, 99) == 99  # and all is well again
+        assert await admission.run("one", work, 99) == 99  # and all is well again
         return done, refused
 
     done, refused = anyio.run(run)
     assert (len(done), refused) == (5, 4)
+
+
+class Crowd:
+    """Requests of several parties at an admission with one thread, which is busy until `open` is called."""
+
+    def __init__(self, waiting: int) -> None:
+        self.admission = Admission(working=1, waiting=waiting)
+        self.gate = threading.Event()
+        self.served: list[str] = []
+        self.refused: list[str] = []
+
+    async def ask(self, party: str, group: TaskGroup, times: int = 1) -> None:
+        async def one() -> None:
+            try:
+                await self.admission.run(party, self.serve, party)
+            except Overloaded:
+                self.refused.append(party)
+
+        for _ in range(times):
+            group.start_soon(one)
+        await anyio.wait_all_tasks_blocked()
+
+    def serve(self, party: str) -> None:
+        assert self.gate.wait(10)
+        self.served.append(party)
+
+
+def test_parties_are_served_in_turn_and_the_one_with_the_most_gives_way() -> None:
+    async def run() -> Crowd:
+        crowd = Crowd(waiting=6)
+        async with anyio.create_task_group() as group:
+            await crowd.ask("greedy", group, 12)
+            assert crowd.refused == ["greedy"] * 5
+            await crowd.ask("one", group)
+            await crowd.ask("two", group, 2)
+            assert crowd.refused == ["greedy"] * 8
+            await crowd.ask("two", group, 3)  # now they have as many: it refuses the latecomer
+            assert crowd.refused == ["greedy"] * 8 + ["two"] * 3
+            crowd.gate.set()
+        return crowd
+
+    crowd = anyio.run(run)
+    assert crowd.served == ["greedy", "greedy", "one", "two", "greedy", "two", "greedy"]
+
+
+def test_who_leaves_while_waiting_takes_no_place_with_it() -> None:
+    async def run() -> Crowd:
+        crowd = Crowd(waiting=2)
+        async with anyio.create_task_group() as group:
+            await crowd.ask("one", group)
+            async with anyio.create_task_group() as leaving:
+                await crowd.ask("two", leaving, 2)
+                leaving.cancel_scope.cancel()
+            await crowd.ask("three", group, 2)
+            assert crowd.refused == []
+            crowd.gate.set()
+        await crowd.admission.run("four", crowd.serve, "four")
+        return crowd
+
+    assert anyio.run(run).served == ["one", "three", "three", "four"]
 
 
 def test_what_the_work_raises_is_raised() -> None:
@@ -45,7 +106,7 @@ def test_what_the_work_raises_is_raised() -> None:
         raise KeyError("x")
 
     async def run() -> None:
-        await Admission().run(fail)
+        await Admission().run("one", fail)
 
     with pytest.raises(KeyError):
         anyio.run(run)

@@ -1,16 +1,20 @@
 """Who names no key that is known: told so at once, and given neither room nor a turn that others need."""
 
 import contextlib
+import selectors
 import socket
+import threading
 import time
 from typing import Any
 
 import pytest
 
-from haulier.api.auth import RawRequest
+from haulier.api.admission import WAITING_MAX, WORKING_MAX
+from haulier.api.auth import Authenticator, RawRequest
 from haulier.api.auth.naming import named
 from haulier.core.accounts import Account, Key, KeyKind, User, hash_of
 from haulier.core.directory import Directory
+from haulier.core.errors import AccessRefused
 from wire.serving import A_JOB, Serving
 
 ROOTS = ["/jobs", "/v20180820/jobs", "/api/v1/jobs"]
@@ -91,6 +95,37 @@ def test_one_address_that_names_a_known_key_cannot_take_all_the_room(served: Ser
                 refused += connection.recv(65_536).startswith(b"HTTP/1.1 503 ")
         assert refused == 4
         assert served.s3().create_job(**A_JOB, ClientRequestToken="beside one that is known")["JobId"]
+
+
+def test_an_address_that_fills_the_queue_waits_for_itself(fresh: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    def slowly(*_: Any) -> Any:
+        assert gate.wait(20)
+        raise AccessRefused("no")
+
+    monkeypatch.setattr(Authenticator, "authenticate_cos", slowly)
+    answers: list[int] = []
+    one = threading.Thread(target=lambda: answers.append(fresh.native().get("jobs").status))
+    with contextlib.ExitStack() as held:
+        crowd = [held.enter_context(connect(fresh, "127.0.0.2")) for _ in range(WORKING_MAX + WAITING_MAX)]
+        waiting = held.enter_context(selectors.DefaultSelector())
+        for connection in crowd:
+            waiting.register(connection, selectors.EVENT_READ)
+            connection.sendall(head(fresh, "/jobs", 0, "Authorization: q-ak=AKIDADMIN\r\n", "GET"))
+        with connect(fresh, "127.0.0.2") as refused:
+            refused.sendall(head(fresh, "/jobs", 0, "Authorization: q-ak=AKIDADMIN\r\n", "GET"))
+            assert answer(refused).startswith(b"HTTP/1.1 503 ")
+        with connect(fresh, "127.0.0.2") as stranger:
+            stranger.sendall(head(fresh, "/api/v1/jobs", 0, "", "GET"))
+            assert answer(stranger).startswith(b"HTTP/1.1 401 ")
+        one.start()
+        gone = [key.fileobj for key, _ in waiting.select(10)]  # one has given way
+        assert len(gone) == 1
+        assert answer(gone[0]).startswith(b"HTTP/1.1 503 ")  # type: ignore[arg-type]
+        gate.set()
+        one.join()
+    assert answers == [200]
 
 
 def test_strangers_fill_neither_log(served: Serving, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,9 @@ later: every SDK does so after 503 SlowDown.
 import contextlib
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Final, ParamSpec, TypeVar
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, NoReturn, ParamSpec, TypeVar
 
 import anyio
 import structlog
@@ -19,6 +19,8 @@ from haulier.core.errors import Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Party = Hashable
+"""Whoever waits for itself and not for others."""
 K = TypeVar("K")
 
 WORKING_MAX: Final = 16
@@ -37,35 +39,100 @@ TOLD_SECONDS: Final = 10.0
 _log = structlog.get_logger(__name__)
 
 
+class _Turn:
+    """Somebody who waits."""
+
+    def __init__(self) -> None:
+        self.come = anyio.Event()
+        self.refused = False
+
+
 class Admission:
-    """Runs synchronous work in threads, within those limits. For one event loop."""
+    """Runs synchronous work in threads, within those limits. For one event loop.
+
+    Who waits is served in turn by party (an address with a key), not by arrival; and when no more may wait, it is the party with
+    the most that gives way. So one that sends without end waits for itself, and keeps no other out.
+    """
 
     def __init__(self, working: int = WORKING_MAX, waiting: int = WAITING_MAX) -> None:
         self._limiter = anyio.CapacityLimiter(working)
-        self._under_way_max = working + waiting
-        self._under_way = 0
+        self._working_max = working
+        self._waiting_max = waiting
+        self._working = 0
+        self._waiting = 0
+        self._queues: OrderedDict[Party, deque[_Turn]] = OrderedDict()
+        """By party, the next to be served first; no queue is empty."""
         self._refused = 0
         self._told_at = -math.inf
 
     def _tell(self) -> None:
         """At most once in ten seconds, so that telling does not add to the load."""
+        self._refused += 1
         now = time.monotonic()
         if now - self._told_at >= TOLD_SECONDS:
             _log.warning("more requests than can be answered soon; some are refused with SlowDown", refused=self._refused)
             self._told_at = now
             self._refused = 0
 
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The work's result. Raises Overloaded at once when too many wait already."""
-        if self._under_way >= self._under_way_max:
-            self._refused += 1
-            self._tell()
-            raise Overloaded("More requests are waiting than can be answered soon. Please reduce your request rate.")
-        self._under_way += 1
+    async def run(self, party: Party, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The work's result. Raises Overloaded when too many wait already, and while it waits when it has to give way."""
+        if self._working < self._working_max:
+            self._working += 1
+        else:
+            await self._wait(party)
         try:
             return await run_sync(lambda: work(*args, **kwargs), limiter=self._limiter)
         finally:
-            self._under_way -= 1
+            self._pass_on()
+
+    async def _wait(self, party: Party) -> None:
+        if self._waiting >= self._waiting_max:
+            self._make_room(party)
+        turn = _Turn()
+        self._queues.setdefault(party, deque()).append(turn)
+        self._waiting += 1
+        try:
+            await turn.come.wait()
+        except BaseException:
+            if not turn.come.is_set():
+                self._leave(party, turn)
+            elif not turn.refused:
+                self._pass_on()
+            raise
+        if turn.refused:
+            self._refuse()
+
+    def _pass_on(self) -> None:
+        """A place has become free."""
+        if not self._queues:
+            self._working -= 1
+            return
+        party, queue = next(iter(self._queues.items()))
+        turn = queue[0]
+        self._leave(party, turn)
+        if party in self._queues:
+            self._queues.move_to_end(party)
+        turn.come.set()
+
+    def _make_room(self, party: Party) -> None:
+        most = max(self._queues, key=lambda one: len(self._queues[one]), default=party)
+        if len(self._queues.get(most, ())) <= len(self._queues.get(party, ())) + 1:
+            self._refuse()
+        turn = self._queues[most][-1]
+        self._leave(most, turn)
+        turn.refused = True
+        turn.come.set()
+
+    def _leave(self, party: Party, turn: _Turn) -> None:
+        queue = self._queues[party]
+        queue.remove(turn)
+        self._waiting -= 1
+        if not queue:
+            del self._queues[party]
+
+    def _refuse(self) -> NoReturn:
+        self._tell()
+        raise Overloaded("More requests are waiting than can be answered soon. Please reduce your request rate.")
 
 
 class BodyRoom:

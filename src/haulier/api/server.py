@@ -5,6 +5,7 @@ What must be checked below ASGI (raw target, Host, header limits, deadlines) is 
 Date and Server headers off: every answer here carries its own.
 """
 
+import asyncio
 from collections.abc import Callable, Collection
 from email.utils import formatdate
 from typing import Final
@@ -120,6 +121,7 @@ class _Wires:
         self._body_bytes_max = body_bytes_max
         self._admission = admission
         self._body_room = BodyRoom()
+        self._strangers = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = self._wire(scope)
@@ -148,19 +150,19 @@ class _Wires:
         except ClientDisconnect:
             return
         except DocumentTooLarge as error:
-            refusal = wire.turn_down(head) if key is None else None
+            refusal = await self._turn_down(wire, head) if key is None else None
             await _answer(refusal or wire.refuse(head, error), scope, receive, send, last=True)
             return
         except Overloaded as error:
             await _answer(wire.turn_away(head, error), scope, receive, send, last=True)
             return
         request = msgspec.structs.replace(head, body=body)
-        stranger = wire.turn_down(request) if key is None else None
+        stranger = await self._turn_down(wire, request) if key is None else None
         if stranger is not None:
             await _answer(stranger, scope, receive, send)
             return
         try:
-            reply = await self._admission.run(wire.answer, request)
+            reply = await self._admission.run((head.peer, key), wire.answer, request)
         except Overloaded as error:
             reply = wire.turn_away(request, error)
         answer: Reply | None = reply
@@ -170,6 +172,12 @@ class _Wires:
             answer = await self._streams.follow(reply, request, receive, send)
         if answer is not None:
             await _answer(answer, scope, receive, send)
+
+    async def _turn_down(self, wire: Wire, request: RawRequest) -> Reply | None:
+        """One in a turn of the loop: however many strangers there are, everybody else has the rest of it."""
+        async with self._strangers:
+            await asyncio.sleep(0)
+            return wire.turn_down(request)
 
     def _wire(self, scope: Scope) -> Wire | None:
         """By the path; by the header that names the tenant where the path says nothing, or could be another wire's: a base path
