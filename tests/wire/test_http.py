@@ -191,6 +191,21 @@ def test_an_absolute_target_of_a_wire_is_served_and_kept_as_sent(server: Server,
 
 
 @pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("http://example.com:80/jobs", "example.com"),
+        ("http://example.com/jobs", "example.com:80"),
+        ("HTTP://Example.com:80/jobs", "example.COM"),
+        ("https://example.com:443/jobs", "example.com"),
+        ("http://[::1]:80/jobs", "[::1]"),
+    ],
+)
+def test_the_schemes_own_port_is_the_same_as_none(server: Server, target: str, host: str) -> None:
+    status, told, _ = server.ask(target, host=host)
+    assert (status, told["path"], told["host"]) == (200, "/jobs", host)
+
+
+@pytest.mark.parametrize(
     ("target", "host", "status"),
     [
         ("http://example.com/", "example.com", 403),
@@ -205,7 +220,9 @@ def test_an_absolute_target_of_a_wire_is_served_and_kept_as_sent(server: Server,
         ("http://example.com/api/v1/jobs", "example.com", 403),
         ("ftp://example.com/jobs", "example.com", 403),
         ("http://example.com/jobs", "example.org", 400),
-        ("http://example.com:80/jobs", "example.com", 400),
+        ("http://example.com:443/jobs", "example.com", 400),
+        ("http://example.com:8080/jobs", "example.com", 400),
+        ("http://example.com:80/jobs", "example.com:8080", 400),
         ("http://user@example.com/jobs", "example.com", 400),
         ("http:///jobs", "example.com", 400),
         ("*", "example.com", 400),

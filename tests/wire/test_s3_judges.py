@@ -13,7 +13,11 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 import haulier
@@ -185,16 +189,26 @@ def test_our_helper_for_boto3(served: Serving, base: str) -> None:
     client.close()
 
 
-def test_stock_boto3_at_an_endpoint_with_a_base_path(served: Serving) -> None:
+@pytest.mark.parametrize("behind", ["/base/path", ":80", ":80/base"])
+def test_stock_boto3_at_an_endpoint_with_a_port_or_a_base_path(served: Serving, behind: str) -> None:
     config = Config(proxies={"http": served.url})
-    client = boto3.client("s3control", region_name="us-east-1", endpoint_url=f"{HOST}/base/path", config=config, **KEYS)
+    client = boto3.client("s3control", region_name="us-east-1", endpoint_url=f"{HOST}{behind}", config=config, **KEYS)
     the_life_of_a_job(served, by_boto3(client))
     client.close()
+
+
+@pytest.mark.parametrize(("sent", "status"), [(":80", 200), (":443", 200), (":8080", 403), (":8", 403), ("", 200)])
+def test_a_host_may_be_signed_without_the_port_that_its_scheme_has_anyway(served: Serving, sent: str, status: int) -> None:
+    request = AWSRequest("GET", f"{HOST}/v20180820/jobs", headers={"x-amz-account-id": AWS_ACCOUNT_ID})
+    S3SigV4Auth(Credentials(*KEYS.values()), "s3", "us-east-1").add_auth(request)
+    headers = {**dict(request.headers.items()), "Host": f"{HOST.removeprefix('http://')}{sent}"}
+    assert requests.get(f"{served.url}/v20180820/jobs", headers=headers, timeout=10).status_code == status
 
 
 @needs_aws
 def test_the_aws_command_line_by_way_of_its_proxy_setting(served: Serving, tmp_path: Path) -> None:
     the_life_of_a_job(served, by_aws_cli(served.url, f"{HOST}/base", tmp_path))
+    assert "Jobs" in by_aws_cli(served.url, f"{HOST}:80", tmp_path)("list_jobs")
 
 
 def test_stock_boto3_understands_what_extensions_answer(served: Serving, stock: Any) -> None:

@@ -56,6 +56,11 @@ def check_target(method: bytes, target: bytes, host: bytes) -> bytes:
     path = found[3] if found[3].startswith(b"/") else b"/" + found[3]
     if not _PROXIED.fullmatch(path) or unquote_to_bytes(path).startswith(b"/api/"):
         raise Refused(403, "This server is no proxy.")
-    if found[2].lower() != host.lower():
+    if _bare(found[2], found[1]) != _bare(host, found[1]):
         raise Refused(400, "The request's target and its Host header name different hosts.")
     return path
+
+
+def _bare(authority: bytes, scheme: bytes) -> bytes:
+    """In lower case, without the scheme's own port: to name it is to say nothing (RFC 9110, 4.2.3)."""
+    return authority.lower().removesuffix(b":443" if scheme.lower() == b"https" else b":80")

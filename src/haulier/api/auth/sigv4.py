@@ -38,6 +38,7 @@ _SCOPE: Final = re.compile(r"([^/\s,=]{1,128})/([0-9]{8})/([a-z0-9-]{1,64})/([a-
 _FIELDS: Final = re.compile(rb"Credential=([^,\s]+), *SignedHeaders=([^,\s]+), *Signature=([0-9a-f]{64})")
 _DATE: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _HASH: Final = re.compile(rb"[0-9a-f]{64}")
+_DEFAULT_PORT: Final = re.compile(rb":(?:80|443)\Z")
 _DUMMY_SECRET: Final = "no such key"  # noqa: S105 - signs nothing: it makes unknown keys cost what known ones cost
 
 
@@ -76,8 +77,7 @@ def verify(
     _check_time(claim, now)
     _check_coverage(request, claim, covered)
     identity = lookup(claim.access_key)
-    expected = _signature(request, claim, identity.key.secret_key if identity is not None else _DUMMY_SECRET)
-    matches = hmac.compare_digest(expected, claim.signature)
+    matches = _matches(request, claim, identity.key.secret_key if identity is not None else _DUMMY_SECRET)
     if identity is None:
         raise UnknownAccessKey("The access key is not known.")
     if not matches:
@@ -181,9 +181,17 @@ def _check_coverage(request: RawRequest, claim: _Claim, covered: Collection[str]
         raise AccessRefused(f"These signed headers are not in the request: {', '.join(sorted(signed - present))}.")
 
 
-def _signature(request: RawRequest, claim: _Claim, secret: str) -> bytes:
+def _matches(request: RawRequest, claim: _Claim, secret: str) -> bool:
+    host = request.needed(b"host")
+    if hmac.compare_digest(_signature(request, claim, secret, host), claim.signature):
+        return True
+    bare = _DEFAULT_PORT.sub(b"", host)  # the AWS CLI sends the port of an endpoint that names it, and signs none
+    return bare != host and hmac.compare_digest(_signature(request, claim, secret, bare), claim.signature)
+
+
+def _signature(request: RawRequest, claim: _Claim, secret: str, host: bytes) -> bytes:
     scope = f"{claim.day}/{claim.region}/{SERVICE}/aws4_request"
-    digest = hashlib.sha256(_canonical(request, claim)).hexdigest()
+    digest = hashlib.sha256(_canonical(request, claim, host)).hexdigest()
     key = f"AWS4{secret}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode("ascii"), "sha256")
@@ -191,7 +199,7 @@ def _signature(request: RawRequest, claim: _Claim, secret: str) -> bytes:
     return hmac.digest(key, text.encode("ascii"), "sha256").hex().encode("ascii")
 
 
-def _canonical(request: RawRequest, claim: _Claim) -> bytes:
+def _canonical(request: RawRequest, claim: _Claim, host: bytes) -> bytes:
     query = sorted(
         (quote_from_bytes(name, safe="-_.~"), quote_from_bytes(value, safe="-_.~"))
         for name, value in request.query_pairs()
@@ -200,7 +208,7 @@ def _canonical(request: RawRequest, claim: _Claim) -> bytes:
     headers = b"".join(
         name.encode("ascii")
         + b":"
-        + b",".join(b" ".join(value.split()) for value in request.values(name.encode("ascii")))
+        + b",".join(b" ".join(value.split()) for value in ([host] if name == "host" else request.values(name.encode("ascii"))))
         + b"\n"
         for name in claim.signed_headers
     )
