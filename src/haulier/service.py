@@ -30,7 +30,7 @@ from haulier.core.errors import (
 from haulier.core.failures import NOT_ATTEMPTED, FailureClass, most_first
 from haulier.core.history import RecordedEvent
 from haulier.core.job import Dialect, Job, Manifest, OperationSpec, Placement, Report
-from haulier.core.legality import DISCARD, LEGAL, Reaction, react
+from haulier.core.legality import DISCARD, LEGAL, Reaction, Special, react
 from haulier.core.lifecycle import TERMINAL, JobEvent, JobStatus
 from haulier.core.listtokens import ListTokens, is_job_id
 from haulier.core.placement import Resolver
@@ -334,7 +334,7 @@ class Service:
             reaction = self._reaction(caller.dialect, requested, job)
             if reaction is None:
                 raise IllegalTransition(job.id, job.status, f"the status {requested}")
-            changed = react(job, reaction, now_ms)
+            changed = self._react(job, reaction, now_ms)
             return changed if reason is None else msgspec.structs.replace(changed, status_reason=reason)
 
         self._job(caller, Call.SET_STATUS, job_id)
@@ -381,6 +381,9 @@ class Service:
         ):
             return JobEvent.RELEASED
         return LEGAL[dialect][requested].get(status)
+
+    def _react(self, job: Job, reaction: Reaction, now_ms: int) -> Job:
+        return react(job, reaction, now_ms, self._jobstore.chunks(job.id) if reaction is Special.CANCEL else ())
 
     def events(self, caller: Caller, job_id: str, *, after: int = 0, limit: int = EVENTS_MAX) -> Sequence[RecordedEvent]:
         """What happened to the job, behind the event numbered `after`, oldest first. Raises JobNotFound."""
@@ -457,7 +460,7 @@ class Service:
         self._job(caller, Call.DELETE, job_id)
 
         def change(job: Job) -> Job:
-            return react(job, DISCARD[JobStatus(job.status)], now_ms)
+            return self._react(job, DISCARD[JobStatus(job.status)], now_ms)
 
         self._change(caller, Call.DELETE, job_id, change, precondition=precondition)
         self._jobstore.delete(caller.account.name, job_id, by=caller.user.name)

@@ -32,7 +32,7 @@ from haulier.core.lifecycle import JobEvent, JobStatus
 from haulier.core.placement import Resolver, Store
 from haulier.core.policy import Policies
 from haulier.core.policy.rights import Rights
-from haulier.core.ports import ChunksStaged, Entry, JobMoved, SegmentAdded
+from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, ChunksStaged, Entry, JobMoved, SegmentAdded
 from haulier.core.retry import RetryJob
 from haulier.jobstore import SqlJobStore
 from haulier.service import CreateJob, Service
@@ -422,8 +422,8 @@ CANCELLED_ON_S3 = {
 }
 READY_ON_COS = {"New": "New", "Preparing": "Preparing", "Suspended": "Ready", "Ready": "Ready"}
 CANCELLED_ON_COS = {
-    **dict.fromkeys(("New", "Preparing", "Suspended", "Ready"), "Cancelled"),
-    **dict.fromkeys(("Active", "Pausing", "Paused", "Cancelling"), "Cancelling"),
+    **dict.fromkeys(("New", "Preparing", "Suspended", "Ready", "Paused"), "Cancelled"),
+    **dict.fromkeys(("Active", "Pausing", "Cancelling"), "Cancelling"),
 }
 PAUSED = {"Ready": "Paused", "Active": "Pausing", "Pausing": "Pausing", "Paused": "Paused"}
 
@@ -452,6 +452,39 @@ def test_each_dialect_allows_its_own_status_changes(kit: Kit, dialect: Dialect, 
                 kit.service.set_status(caller(dialect), job.id, requested, "because")
             assert (refused.value.job_id, refused.value.status) == (job.id, status)
             assert kit.jobstore.get("acme", job.id) == job
+
+
+REPORTED = Report(enabled=True, bucket="lists")
+
+
+@pytest.mark.parametrize(
+    ("report", "opened", "rows_done", "horizon", "status"),
+    [
+        (Report(enabled=False), False, 0, 0, "Cancelled"),
+        (Report(enabled=False), True, 0, 0, "Cancelled"),
+        (REPORTED, True, 0, 0, "Cancelled"),
+        (Report(enabled=False), True, 10, 0, "Cancelled"),
+        (REPORTED, True, 10, 0, "Cancelling"),
+        (Report(enabled=False), True, 0, 7, "Cancelling"),
+        (Report(enabled=False), True, 0, None, "Cancelling"),
+    ],
+    ids=["never begun", "given back", "nothing to report", "no report asked for", "report due", "in doubt", "still out"],
+)
+def test_a_paused_job_is_cancelled_at_once_on_cos_where_nothing_is_left_to_settle(
+    kit: Kit, report: Report, opened: bool, rows_done: int, horizon: int | None, status: str
+) -> None:
+    job = kit.service.create(caller("cos"), a_request(dialect="cos", report=report))
+    chunks = tuple(Chunk(job=job.id, index=index, first_row=10 * index, rows=10, name=f"acme/{index}") for index in range(2))
+    entries: list[Entry] = [JobMoved(job.id, E.PICKED_UP), ChunksStaged(job.id, chunks, first=True)]
+    entries += [JobMoved(job.id, event, total=20) for event in (E.PREPARED, E.STARTED)]
+    if opened:
+        entries.append(ChunksOpened(job=job.id, chunks=(1,), at_ms=NOW))
+    if rows_done:
+        entries.append(ChunkSealed(job=job.id, chunk=0, name="sealed", succeeded=rows_done, failed=0))
+    if opened and horizon is not None:
+        entries.append(ChunkReleased(job=job.id, chunk=1, horizon=horizon))
+    kit.jobstore.commit(kit.epoch, [*entries, JobMoved(job.id, E.HELD, paused_by="user"), JobMoved(job.id, E.DRAINED)])
+    assert kit.service.set_status(caller("cos"), job.id, "Cancelled", None).status == status
 
 
 def test_cos_remembers_a_confirmation_given_before_the_job_was_suspended(kit: Kit) -> None:

@@ -187,6 +187,11 @@ class Job(msgspec.Struct, kw_only=True):
         """Tasks that have their outcome."""
         return self.succeeded + self.failed
 
+    @property
+    def owes_report(self) -> bool:
+        """Whether a report of what was done is to be written at its end."""
+        return self.report.enabled and self.executed > 0
+
     def placement(self, bucket: str) -> str | None:
         """The store that answers for the bucket, as far as that was found."""
         return next((placement.store for placement in self.placements if placement.bucket == bucket), None)

@@ -95,7 +95,7 @@ TRANSITIONS: Final[Mapping[tuple[JobStatus, JobEvent], JobStatus]] = {
     (_S.COMPLETING, _E.REPORTED): _S.COMPLETE,
     (_S.CANCELLING, _E.REPORTED): _S.CANCELLED,
     (_S.FAILING, _E.REPORTED): _S.FAILED,
-    **{(status, _E.CANCEL_SETTLED): _S.CANCELLED for status in (_S.NEW, _S.PREPARING, _S.SUSPENDED, _S.READY)},
+    **{(status, _E.CANCEL_SETTLED): _S.CANCELLED for status in (_S.NEW, _S.PREPARING, _S.SUSPENDED, _S.READY, _S.PAUSED)},
     **{
         (status, _E.CANCEL_REQUESTED): _S.CANCELLING
         for status in (_S.NEW, _S.PREPARING, _S.READY, _S.ACTIVE, _S.PAUSING, _S.PAUSED)

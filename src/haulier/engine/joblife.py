@@ -176,7 +176,7 @@ class JobLife:
             return
         job = run.job
         undeliverable = job.failure is not None and job.failure.code == "ReportDeliveryFailed"
-        if not job.report.enabled or not job.executed or undeliverable:
+        if not job.owes_report or undeliverable:
             self._progress.move(run, JobEvent.REPORTED)
         else:
             self._file_units.report(run)
