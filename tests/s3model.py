@@ -20,7 +20,8 @@ CREATE = SERVICE.operation_model("CreateJob")
 SERIALIZER = botocore.serialize.create_serializer("rest-xml", include_validation=False)
 IN_CHARACTERS = {"TagKeyString", "TagValueString"}
 """Counted as AWS documents them; all other strings are counted in bytes."""
-NEVER_EMPTY = {"JobReport": ("Bucket", "Enabled", "Format", "ReportScope")}
+CHECKS = json.loads((API / "checks.json").read_text())["shapes"]
+NEVER_EMPTY = {name: tuple(shape["required"]) for name, shape in CHECKS.items() if "required" in shape}
 """What our checks need besides the model."""
 
 

@@ -30,7 +30,8 @@ _INTRODUCTION: Final = """\
 **same**: as the cloud's documents and clients have it. **extended**: that, and more. **different**: another meaning or limit, for
 the reason given. **not yet**: known and checked, but refused, with an error that names it, because no code carries it out.
 
-Lengths are counted in bytes of UTF-8, those of tags on the S3 wire in characters. What a client must send is marked *required*.
+Lengths are counted in bytes of UTF-8, those of tags on the S3 wire in characters. What a client must send, always or wherever the
+element around it stands, is marked *required*; what only another field's value asks for is not.
 An element that is not on this page is refused inside Manifest, ManifestGenerator, Operation and Report, else passed over."""
 _MADE: Final = "<!-- Made by `make docs` from the models and docs/generator/compatibility.toml. -->"
 
@@ -70,6 +71,12 @@ def not_yet(dialect: Dialect) -> set[str]:
     wire = _Wire(dialect, _reasons()[dialect])
     fields = _inputs(wire.model.operations["CreateJob"])
     return {field.path for field in fields if wire.verdict("CreateJob", field).kind == "not yet"}
+
+
+def required(dialect: Dialect) -> set[str]:
+    """The fields of CreateJob that a client must send."""
+    api = _Wire(dialect, _reasons()[dialect]).model.operations["CreateJob"]
+    return {field.path for field in _inputs(api) if field.required}
 
 
 def _reasons() -> dict[Dialect, Mapping[str, Mapping[str, tuple[Kind, str]]]]:

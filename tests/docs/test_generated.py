@@ -28,5 +28,28 @@ def test_what_is_refused_as_not_implemented_is_not_yet_on_the_page(dialect: Dial
             assert any(text.partition(": ")[0] == path for text in told), path
 
 
+@pytest.mark.parametrize("dialect", ["s3control", "cos"])
+def test_what_is_refused_when_it_is_missing_is_required_on_the_page(dialect: Dialect) -> None:
+    """Of each row that says so of a member of CreateJob, but of members that others ask for."""
+    missing = [text.partition(": ")[0] for row in table(dialect).rows for text in row.told if "is missing" in text]
+    members = {re.sub(r"\[\d+\]", "[]", path) for path in missing} - ASKED_FOR_BY_OTHERS
+    required = compatibility.required(dialect)
+    assert {path for path in members if not any(f".{field}".endswith(f".{path}") for field in required)} == set()
+
+
+ASKED_FOR_BY_OTHERS = {
+    "Operation.COSPutObjectCopy.AccessControlGrants",
+    "Operation.COSPutObjectCopy.NewObjectTagging",
+    "Operation.S3PutObjectCopy.ObjectLockMode",
+    "Operation.S3PutObjectCopy.ObjectLockRetainUntilDate",
+    "Operation.S3PutObjectRetention.Retention.RetainUntilDate",
+    "Operation.S3PutObjectRetention.Retention.Mode",
+    "Operation.S3PutObjectRetention.Retention.EventHold",
+    "ManifestGenerator.S3JobManifestGenerator.ManifestOutputLocation",
+    "Tags",
+}
+"""Needed only beside a directive or another member; or by another API than CreateJob."""
+
+
 PARTLY = {"Operation.S3PutObjectCopy.AccessControlGrants[].Grantee.TypeIdentifier"}
 """Fields of which one value is refused; the page says which."""

@@ -5,16 +5,14 @@ from typing import Any, Final
 
 from haulier.api.elements import BucketName, Element, Named
 from haulier.api.rules import given
-from haulier.core.errors import InvalidField, MalformedDocument
+from haulier.core.errors import InvalidField
 
 _WHOLE_ONLY: Final = frozenset({"CRC64NVME"})
 """Algorithms that have no checksum of checksums."""
 
 
 def _read(sent: Mapping[str, Any], path: str, _named: Named) -> dict[str, Any]:
-    algorithm, kind = sent.get("ChecksumAlgorithm"), sent.get("ChecksumType")
-    if algorithm is None:
-        raise MalformedDocument(f"{path}.ChecksumAlgorithm", "is missing")
+    algorithm, kind = sent["ChecksumAlgorithm"], sent.get("ChecksumType")
     if algorithm in _WHOLE_ONLY and kind == "COMPOSITE":
         raise InvalidField(f"{path}.ChecksumType", f"COMPOSITE does not go with {algorithm}; use FULL_OBJECT")
     return {"algorithm": algorithm, "type": kind}

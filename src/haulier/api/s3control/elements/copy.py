@@ -9,7 +9,7 @@ from haulier.api.s3control.elements.grants import grants, shown_grants
 from haulier.api.s3control.elements.locks import event_hold, retention
 from haulier.api.s3control.elements.metadata import encryption, new_metadata, shown
 from haulier.api.s3control.resources import bucket
-from haulier.core.errors import InvalidField, MalformedDocument, NotImplementedHere
+from haulier.core.errors import InvalidField, NotImplementedHere
 
 KEY_BYTES_MAX: Final = 1024
 STORAGE_CLASSES: Final = frozenset(
@@ -29,8 +29,6 @@ NOT_YET: Final = (
 
 
 def _read(sent: Mapping[str, Any], path: str, named: Named) -> dict[str, Any]:
-    if "TargetResource" not in sent:
-        raise MalformedDocument(f"{path}.TargetResource", "is missing")
     if "CannedAccessControlList" in sent and "AccessControlGrants" in sent:
         raise InvalidField(f"{path}.AccessControlGrants", "cannot be given together with CannedAccessControlList")
     retention(sent, path, mode="ObjectLockMode", until="ObjectLockRetainUntilDate")

@@ -4,27 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haulier.api import rules
-from haulier.core.errors import MalformedDocument
 
 
 def grants(sent: Sequence[Mapping[str, Any]], path: str) -> list[dict[str, str]]:
-    """Each grant as `core.acl` has it; display names say nothing. Raises MalformedDocument, InvalidField."""
+    """Each grant as `core.acl` has it; display names say nothing. Raises InvalidField."""
     rules.grant_count(len(sent), path)
     return [_grant(grant, f"{path}[{number}]") for number, grant in enumerate(sent)]
 
 
 def _grant(sent: Mapping[str, Any], path: str) -> dict[str, str]:
-    _needed(sent, path, "Grantee", "Permission")
     grantee = sent["Grantee"]
-    _needed(grantee, f"{path}.Grantee", "TypeIdentifier", "Identifier")
     named = rules.grantee(grantee["Identifier"], f"{path}.Grantee.Identifier")
     return {"kind": grantee["TypeIdentifier"], "grantee": named, "permission": sent["Permission"]}
-
-
-def _needed(sent: Mapping[str, Any], path: str, *names: str) -> None:
-    for name in names:
-        if name not in sent:
-            raise MalformedDocument(f"{path}.{name}", "is missing")
 
 
 def shown_grants(granted: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:

@@ -5,15 +5,13 @@ from typing import Any, Final
 
 from haulier.api.elements import BucketName, Element, Named
 from haulier.api.rules import given
-from haulier.core.errors import InvalidField, MalformedDocument
+from haulier.core.errors import InvalidField
 
 SCHEMA_VERSIONS: Final = ("1.0", "2.0")
 """1.0 is the default; user arguments need 2.0."""
 
 
 def _read(sent: Mapping[str, Any], path: str, _named: Named) -> dict[str, Any]:
-    if "FunctionArn" not in sent:
-        raise MalformedDocument(f"{path}.FunctionArn", "is missing")
     version = sent.get("InvocationSchemaVersion", SCHEMA_VERSIONS[0])
     if version not in SCHEMA_VERSIONS:
         raise InvalidField(f"{path}.InvocationSchemaVersion", f"{version!r} is not one of {', '.join(SCHEMA_VERSIONS)}")

@@ -12,16 +12,12 @@ _CANNED: Final = "CannedAccessControlList"
 
 
 def _read(sent: Mapping[str, Any], path: str, _named: Named) -> dict[str, Any]:
-    path, policy = f"{path}.AccessControlPolicy", sent.get("AccessControlPolicy")
-    if policy is None:
-        raise MalformedDocument(path, "is missing")
+    path, policy = f"{path}.AccessControlPolicy", sent["AccessControlPolicy"]
     if len(policy) != 1:
         raise MalformedDocument(path, f"must hold either {_LIST} or {_CANNED}; it holds {'both' if policy else 'neither'}")
     if _CANNED in policy:
         return {"canned_acl": policy[_CANNED], "owner": None, "grants": []}
     path, acl = f"{path}.{_LIST}", policy[_LIST]
-    if "ID" not in acl["Owner"]:
-        raise MalformedDocument(f"{path}.Owner.ID", "is missing")
     return {"canned_acl": None, "owner": acl["Owner"]["ID"], "grants": grants(acl.get("Grants", ()), f"{path}.Grants")}
 
 

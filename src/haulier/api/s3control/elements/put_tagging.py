@@ -5,12 +5,9 @@ from typing import Any, Final
 
 from haulier.api.elements import BucketName, Element, Named, pairs
 from haulier.api.rules import OBJECT_TAGS_MAX, tag_map
-from haulier.core.errors import MalformedDocument
 
 
 def _read(sent: Mapping[str, Any], path: str, _named: Named) -> dict[str, Any]:
-    if "TagSet" not in sent:
-        raise MalformedDocument(f"{path}.TagSet", "is missing; an empty one removes all tags")
     return {"mode": "replace", "tags": tag_map(sent["TagSet"], f"{path}.TagSet", OBJECT_TAGS_MAX)}
 
 

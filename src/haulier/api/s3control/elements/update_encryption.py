@@ -5,16 +5,11 @@ from typing import Any, Final
 
 from haulier.api.elements import BucketName, Element, Named
 from haulier.api.rules import given
-from haulier.core.errors import MalformedDocument
 
 
-def _read(sent: Mapping[str, Any], path: str, _named: Named) -> dict[str, Any]:
-    path, wanted = f"{path}.ObjectEncryption", sent.get("ObjectEncryption")
-    if wanted is None:
-        raise MalformedDocument(path, "is missing")
-    if "SSEKMS" not in wanted:
-        raise MalformedDocument(f"{path}.SSEKMS", "is missing; only SSE-KMS can be given")
-    return {"kms_key": wanted["SSEKMS"]["KMSKeyArn"], "bucket_key": wanted["SSEKMS"].get("BucketKeyEnabled")}
+def _read(sent: Mapping[str, Any], _path: str, _named: Named) -> dict[str, Any]:
+    kms = sent["ObjectEncryption"]["SSEKMS"]
+    return {"kms_key": kms["KMSKeyArn"], "bucket_key": kms.get("BucketKeyEnabled")}
 
 
 def _write(parameters: Mapping[str, Any], _bucket_name: BucketName) -> dict[str, Any]:
