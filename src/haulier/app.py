@@ -29,7 +29,8 @@ from haulier.api.server import create_app
 from haulier.api.tls import SecuringServer, server_context
 from haulier.audit import AuditLog, Endings
 from haulier.core.accounts import Quotas
-from haulier.core.clock import SystemClock
+from haulier.core.brake import Brake
+from haulier.core.clock import SystemClock, timestamp
 from haulier.core.directory import Directory
 from haulier.core.errors import HaulierError
 from haulier.core.placement import Resolver
@@ -93,7 +94,9 @@ class _Parts:
         stores = settings.store_list()
         self.directory = Directory()
         self.policies = Policies()
-        self.administration = administration(settings, jobstore.accounts, audit, clock, InForce(self.directory, self.policies))
+        self.brake = Brake()
+        in_force = InForce(self.directory, self.policies, self.brake)
+        self.administration = administration(settings, jobstore.accounts, audit, clock, in_force)
         self.settings = settings
         self._started_with = settings
         self._reloading = threading.Lock()
@@ -122,6 +125,7 @@ class _Parts:
             clock,
             limits=_job_limits(settings),
             crashed=self._crashed,
+            brake=self.brake,
         )
         self.service = Service(
             jobstore,
@@ -265,6 +269,9 @@ def serve(settings: Settings) -> int:
         # In a thread: it may wait for the sweeper, and requests are answered meanwhile.
         signal.signal(signal.SIGHUP, lambda _signal, _frame: threading.Thread(target=parts.read_again, daemon=True).start())
         _tell(settings)
+        if parts.brake.since_ms is not None:
+            since = timestamp(parts.brake.since_ms)
+            _log.warning("everything is stopped, no job runs: haulier stop-all --resume lets them go on", since=since)
         stack.callback(parts.stop)
         parts.start()
         url = settings.server.url_at(sockets[0].getsockname()[1])

@@ -23,8 +23,10 @@ from haulier.admin.keys import (
 )
 from haulier.admin.roles import CreateRole, DeleteRole, ListRoles, SetRole, StoreKey
 from haulier.admin.state import Asked, Defined
+from haulier.admin.stopping import ResumeAll, StopAll
 from haulier.admin.users import CreateUser, DeleteUser, ListUsers, SetUserDisabled, SetUserPolicy
 from haulier.core.accounts import Account, Credentials, Key, KeyKind, Role, User, hash_of
+from haulier.core.brake import Brake
 from haulier.core.directory import Directory
 from haulier.core.errors import (
     AlreadyDefined,
@@ -107,7 +109,8 @@ class World:
         self.directory = Directory()
         self.policies = Policies()
         key_file = KeyFile(self.key_file, self.given, made_when_needed=True)
-        in_force = InForce(self.directory, self.policies)
+        self.brake = Brake()
+        in_force = InForce(self.directory, self.policies, self.brake)
         self.administration = Administration(self.jobstore.accounts, key_file, self.log, self.clock, in_force=in_force)
         self.administration.load(self.defined)
 
@@ -769,3 +772,27 @@ def test_no_secret_is_told_but_once(world: World, bob: User, capsys: pytest.Capt
         assert canary not in text
     for canary in canaries:
         assert canary.encode() not in database
+
+
+# -- the brake
+
+
+def test_the_brake_is_on_from_the_answer_on_and_over_a_restart_until_it_is_taken_off(world: World) -> None:
+    assert not world.brake.on
+    assert world.do(ResumeAll()) == {"stopped": False, "since": None, "before": False}
+    first = world.do(StopAll())
+    assert (first["stopped"], first["before"], world.brake.on) == (True, False, True)
+    since = world.brake.since_ms
+    assert world.do(StopAll()) == {**first, "before": True}, "since the first time"
+    world.start()
+    assert world.brake.since_ms == since
+    assert world.do(ResumeAll()) == {"stopped": False, "since": first["since"], "before": True}
+    assert not world.brake.on
+    world.start()
+    assert not world.brake.on
+
+
+def test_a_command_without_a_server_stops_the_next_one(world: World) -> None:
+    world.alone(StopAll())
+    world.start()
+    assert world.brake.on

@@ -17,6 +17,7 @@ from haulier.admin.keyfile import KeyFile
 from haulier.admin.keys import AddMasterKey
 from haulier.admin.merging import merged
 from haulier.admin.state import Asked, Decided, Defined, State, check_master_key
+from haulier.core.brake import Brake
 from haulier.core.directory import Directory
 from haulier.core.errors import SecretsError, SettingsError, Unavailable
 from haulier.core.policy import Policies
@@ -42,6 +43,7 @@ class InForce(msgspec.Struct, frozen=True):
 
     directory: Directory
     policies: Policies
+    brake: Brake = msgspec.field(default_factory=Brake)
 
 
 class Administration:
@@ -163,6 +165,7 @@ class Administration:
     def _hold(self, in_force: InForce, defined: Defined, stored: Stored, keys: MasterKeys | None, *, tell: bool = False) -> None:
         """Let this be in force. Raises SettingsError, and has then changed nothing."""
         found = merged(defined, stored, keys)
+        in_force.brake.since_ms = None if stored.stop is None else stored.stop.since_ms
         in_force.policies.reload({**defined.policies, **found.policies})  # first: a user without a policy may do nothing
         in_force.directory.reload(found.accounts)
         self._keys = keys

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _app() -> "App":
     from cyclopts import App  # noqa: PLC0415
 
-    from haulier.cli import account, audit, backup, demo, doctor, job, key, report, role, serve, user  # noqa: PLC0415
+    from haulier.cli import account, audit, backup, demo, doctor, job, key, report, role, serve, stop_all, user  # noqa: PLC0415
 
     app = App(name="haulier", help="Batch operations on any S3-compatible object store.", version=f"haulier {__version__}")
     app.command(serve.serve)
@@ -45,6 +45,7 @@ def _app() -> "App":
     app.command(key.app)
     app.command(role.app)
     app.command(audit.app)
+    app.command(stop_all.stop_all)
     app.command(backup.backup)
     app.command(backup.restore)
     app.command(doctor.doctor)

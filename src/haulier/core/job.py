@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 Dialect = Literal["s3control", "cos", "native"]
+PausedBy = Literal["user", "priority", "operator"]
 
 
 RETRIES_KEPT: Final = 100
@@ -154,8 +155,8 @@ class Job(msgspec.Struct, kw_only=True):
     suspended_ms: int | None = None
     suspended_cause: str | None = None
     ended_ms: int | None = None
-    paused_by: str | None = None
-    """`user` or `priority`; only a user resumes a user's pause."""
+    paused_by: PausedBy | None = None
+    """`user`, `priority` or `operator`; only a user resumes a user's pause, and no user the operator's (`core.brake`)."""
     active_ms: int = 0
     """Time spent Active before `status_since_ms`."""
     failure: Failure | None = None

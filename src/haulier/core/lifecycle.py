@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from haulier.core.errors import IllegalTransition
-from haulier.core.job import Failure, Job, Placement
+from haulier.core.job import Failure, Job, PausedBy, Placement
 
 
 class JobStatus(StrEnum):
@@ -119,7 +119,7 @@ def advance(
     reason: str | None = None,
     suspended_cause: str | None = None,
     failure: Failure | None = None,
-    paused_by: str | None = None,
+    paused_by: PausedBy | None = None,
     row_stores: tuple[str, ...] | None = None,
     placements: tuple[Placement, ...] = (),
 ) -> Job:

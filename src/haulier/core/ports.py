@@ -15,7 +15,7 @@ from haulier.core.chunk import Chunk, Segment
 from haulier.core.effects import Effect, HashedFile
 from haulier.core.failures import FailureClass
 from haulier.core.history import Happening, RecordedEvent
-from haulier.core.job import Failure, Job, Placement, Waits
+from haulier.core.job import Failure, Job, PausedBy, Placement, Waits
 from haulier.core.lifecycle import JobEvent
 from haulier.core.task import Disproof, Outcome, Task
 
@@ -114,7 +114,7 @@ class JobMoved(msgspec.Struct, frozen=True, tag=True):
     reason: str | None = None
     suspended_cause: str | None = None
     failure: Failure | None = None
-    paused_by: str | None = None
+    paused_by: PausedBy | None = None
     row_stores: tuple[str, ...] | None = None
     placements: tuple[Placement, ...] = ()
     """Where buckets lie that were found only now; they replace what the job has for the same buckets."""
@@ -468,6 +468,10 @@ class Driver(Protocol):
 
     def submit(self, coroutine: Effect[T]) -> Future[T]:
         """Run it; from any thread. The future takes result or exception."""
+        ...
+
+    def withdraw(self, future: Future[Any]) -> None:
+        """As `wind_down`, for what `submit` has returned; from any thread."""
         ...
 
     def run(self, on_turn: Callable[[], None]) -> None:

@@ -1,4 +1,5 @@
-"""Accounts, users, keys and roles as they are stored: what `haulier account|user|key|role` has made. Settings are not among them.
+"""Accounts, users, keys and roles as they are stored: what `haulier account|user|key|role` and
+`haulier stop-all` have made. Settings are not among them.
 
 Secrets are sealed here. `AccountStore` is the port to where they lie.
 """
@@ -123,7 +124,14 @@ class StoredMasterKey(msgspec.Struct, frozen=True, kw_only=True):
         return ("master key", str(self.version))
 
 
-StoredPart = StoredAccount | StoredUser | StoredKey | StoredRole | StoredRoleKey | StoredMasterKey
+class StoredStop(msgspec.Struct, frozen=True, kw_only=True):
+    """The operator has stopped everything (`core.brake`). There is one at most."""
+
+    since_ms: int
+    one: int = 1
+
+
+StoredPart = StoredAccount | StoredUser | StoredKey | StoredRole | StoredRoleKey | StoredMasterKey | StoredStop
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +148,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     master_keys: Mapping[int, StoredMasterKey] = {}
     used_ms: Mapping[str, int] = {}
     """When a key, of the settings too, let a request in last; lists tell it to the minute."""
+    stop: StoredStop | None = None
 
     def sealed(self) -> Sequence[StoredKey | StoredRoleKey]:
         """The parts with a sealed secret."""

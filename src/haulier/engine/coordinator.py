@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from haulier.core.brake import Brake
 from haulier.core.errors import SpoolError, Unavailable
 from haulier.core.history import EventKind
 from haulier.core.job import Job
@@ -61,8 +62,10 @@ class Coordinator:
         *,
         limits: JobLimits,
         crashed: Callable[[BaseException], None],
+        brake: Brake | None = None,
     ) -> None:
         """`crashed` is called when the loop ends by an error: the process should end then, for nothing moves any more."""
+        self._brake = brake or Brake()
         self._jobstore = jobstore
         self._engine = engine
         self._spool = spool
@@ -155,6 +158,8 @@ class Coordinator:
             self._take(notice)
         self._readiness.runners = len(self._dispatch.runners)
         self._renew_credentials()
+        if self._brake.on:
+            self._call_all_back()
         if stalled:
             self._renew_leases()
         else:
@@ -185,12 +190,21 @@ class Coordinator:
 
     def _decide(self) -> None:
         """What each job needs next, and which chunks go out."""
-        limits = self.limits
+        limits, stopped = self.limits, self._brake.on
         allowed = may_run([run.job for run in self._runs.values()], limits.active_max, self._dispatch.weight)
         for run in self._file_units.in_turn():
-            self._life.go_on(run, limits, may_run=run.job.id in allowed)
-        if not self._progress.urgent and self._spool.shortage() is None:
+            self._life.go_on(run, limits, may_run=run.job.id in allowed, stopped=stopped)
+        if not stopped and not self._progress.urgent and self._spool.shortage() is None:
             self._hand_out.fill(allowed)
+
+    def _call_all_back(self) -> None:
+        """Everything that any runner has of any job, whatever can or cannot be stored at present."""
+        for run in self._runs.values():
+            self._call_back(run)
+
+    def _call_back(self, run: JobRun) -> None:
+        for runner in run.runners() | ({run.file_unit.runner} if run.file_unit is not None else set()):
+            self._dispatch.call_back(run, runner)
 
     def drain(self) -> None:
         """Stop all chunks, and commit what comes of it. A part of `stop`, as `take_over` is of `start`."""
@@ -223,8 +237,7 @@ class Coordinator:
         listens."""
         run = self._runs.pop(job_id)
         self._proofs.forget(job_id)
-        for runner in run.runners() | ({run.file_unit.runner} if run.file_unit is not None else set()):
-            self._dispatch.call_back(run, runner)
+        self._call_back(run)
 
     # -- what comes from the runners
 

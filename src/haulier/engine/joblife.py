@@ -22,6 +22,8 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 ROLE_SECONDS: Final = 10.0
 """How often a job is asked for its role, though no unit of it goes out: a chunk may run for hours."""
+_GO_ON_BY_THEMSELVES: Final = frozenset({"priority", "operator"})
+"""Whose pauses end when there is no more reason for them."""
 _ACTS_AS_ROLE: Final = frozenset({JobStatus.PREPARING, JobStatus.READY, JobStatus.ACTIVE, JobStatus.PAUSING, JobStatus.PAUSED})
 
 
@@ -57,10 +59,16 @@ class JobLife:
         self._proofs = proofs
         self._clock = clock
 
-    def go_on(self, run: JobRun, limits: JobLimits, *, may_run: bool) -> None:
-        """Do what the job needs next; `may_run` says whether its tasks may (`scheduler.may_run`)."""
+    def go_on(self, run: JobRun, limits: JobLimits, *, may_run: bool, stopped: bool = False) -> None:
+        """Do what the job needs next; `may_run` says whether its tasks may (`scheduler.may_run`), `stopped` whether the operator
+        has stopped everything (`core.brake`)."""
         status = JobStatus(run.job.status)
-        if self._progress.moves(run) or not self._has_role(run, status):
+        if self._progress.moves(run):
+            return
+        if stopped:
+            self._hold(run, status)
+            return
+        if not self._has_role(run, status):
             return
         if status is JobStatus.NEW:
             self._progress.move(run, JobEvent.PICKED_UP)
@@ -101,13 +109,24 @@ class JobLife:
         elif status is JobStatus.ACTIVE:
             self._keep_active(run, limits, may_run=may_run)
         elif status is JobStatus.PAUSING:
-            if not run.unsealed:
-                self._progress.move(run, JobEvent.TASKS_DONE)
-            elif self._given_back(run):
-                self._hand_out.close(run)
-                self._progress.move(run, JobEvent.DRAINED)
-        elif status is JobStatus.PAUSED and may_run and run.job.paused_by == "priority":
+            self._drain(run)
+        elif status is JobStatus.PAUSED and may_run and run.job.paused_by in _GO_ON_BY_THEMSELVES:
             self._progress.move(run, JobEvent.RELEASED)
+
+    def _hold(self, run: JobRun, status: JobStatus) -> None:
+        """Pause the job if it runs; whatever else it is about to do waits."""
+        if status is JobStatus.ACTIVE:
+            self._progress.move(run, JobEvent.HELD, paused_by="operator")
+        elif status is JobStatus.PAUSING:
+            self._load(run)
+            self._drain(run)
+
+    def _drain(self, run: JobRun) -> None:
+        if not run.unsealed:
+            self._progress.move(run, JobEvent.TASKS_DONE)
+        elif self._given_back(run):
+            self._hand_out.close(run)
+            self._progress.move(run, JobEvent.DRAINED)
 
     def _watch_stores(self, run: JobRun, hours: float) -> bool:
         """Tell whether a store is away, and end the job when that has lasted too long; False then."""

@@ -265,6 +265,9 @@ class Runner:
     def _await(self, unit: Unit, effect: Effect[T], seconds: float = CALL_SECONDS_MAX) -> T:
         """The effect's result. Raises _Dropped when the job's files are wanted no longer or the runner ends, _Overdue when the
         store does not answer: then the place goes to others, and the unit is tried again later."""
+        if unit.job in self._dropped:
+            effect.close()
+            raise _Dropped
         future = self._driver.submit(effect)
         until = self._clock.monotonic() + seconds
         while True:
@@ -276,8 +279,10 @@ class Runner:
                 if future.done():
                     raise
                 if unit.job in self._dropped:
+                    self._driver.withdraw(future)
                     raise _Dropped from None
                 if self._clock.monotonic() > until:
+                    self._driver.withdraw(future)
                     raise _Overdue from None
 
     def _run_unit(self, unit: Unit, brief: JobBrief) -> None:

@@ -18,6 +18,7 @@ from haulier.core.stored import (
     StoredPart,
     StoredRole,
     StoredRoleKey,
+    StoredStop,
     StoredUser,
 )
 from haulier.jobstore import tables
@@ -30,6 +31,7 @@ _TABLES: Final[Mapping[type[StoredPart], Table]] = {
     StoredRole: tables.account_role,
     StoredRoleKey: tables.role_key,
     StoredMasterKey: tables.master_key,
+    StoredStop: tables.stop,
 }
 _COLUMNS_OF_A_ROLE: Final = ("account", "name", "created_ms")
 """What of a role is not in its document."""
@@ -89,6 +91,7 @@ def _read(connection: Connection) -> Stored:
         role_keys={(row.account, row.role, row.store): _role_key(row) for row in rows(tables.role_key)},
         master_keys={row.version: _master_key(row) for row in rows(tables.master_key)},
         used_ms={row.key: row.used_ms for row in rows(tables.key_use)},
+        stop=next((StoredStop(**row._mapping) for row in rows(tables.stop)), None),  # noqa: SLF001
     )
 
 

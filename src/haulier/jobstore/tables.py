@@ -274,3 +274,13 @@ epoch: Final = Table(
     CheckConstraint("one = 1", name="epoch_single_row"),
 )
 """One row: the epoch of the coordinator that took over last, 0 before the first."""
+
+stop: Final = Table(
+    "stop",
+    metadata,
+    Column("one", Integer, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("one", name="stop_key"),
+    CheckConstraint("one = 1", name="stop_single_row"),
+)
+"""A row while the operator has stopped everything."""

@@ -189,6 +189,7 @@ class EffectDriver:
         self._stopping = False
         self._gatherings: dict[_Gathering, None] = {}
         self._futures: dict[Future[Any], Effect[Any]] = {}
+        self._submitted: dict[Future[Any], Fiber] = {}
         self.running = 0
 
     # -- the driver's own thread
@@ -292,8 +293,14 @@ class EffectDriver:
         """Run it; the future takes result or exception, or is cancelled when the driver ends first."""
         future: Future[T] = self._future()
 
+        def begin() -> None:
+            fiber = self.start(coroutine, done)
+            if not fiber.ended:
+                self._submitted[future] = fiber
+
         def done(result: T | None, error: BaseException | None) -> None:
             self._futures.pop(future, None)
+            self._submitted.pop(future, None)
             try:
                 if error is not None:
                     future.set_exception(error)
@@ -308,9 +315,18 @@ class EffectDriver:
                 future.cancel()
                 return future
             self._futures[future] = coroutine
-            self._calls.append(lambda: self.start(coroutine, done))
+            self._calls.append(begin)
             self._poller.wake()
         return future
+
+    def withdraw(self, future: Future[Any]) -> None:
+        """Wind down what was submitted; see `core.ports.Driver`."""
+
+        def wind_down() -> None:
+            if (fiber := self._submitted.get(future)) is not None:
+                self.wind_down(fiber)
+
+        self.call(wind_down)
 
     def stop(self) -> None:
         """End `run` at its next turn; connections of unfinished requests are closed."""

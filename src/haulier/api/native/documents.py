@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from haulier.api import rules
 from haulier.core.failures import FailureKind
+from haulier.core.job import PausedBy
 from haulier.core.lifecycle import JobStatus
 
 PRIORITY_MAX: Final = 2_147_483_647
@@ -236,7 +237,7 @@ class JobDocument(Answer, kw_only=True):
     status: JobStatus
     status_since: Time
     status_reason: str | None
-    paused_by: Literal["user", "priority"] | None
+    paused_by: PausedBy | None
     description: str | None
     priority: Priority
     operation: OperationDocument
@@ -320,7 +321,7 @@ class ProgressMessage(Answer, kw_only=True):
     version: str
     status: JobStatus
     status_since: Time
-    paused_by: Literal["user", "priority"] | None
+    paused_by: PausedBy | None
     priority: Priority
     active_seconds: Annotated[float, Meta(ge=0)]
     progress: ProgressDocument

@@ -216,7 +216,7 @@ def job_document(job: Job) -> JobDocument:
         status=JobStatus(job.status),
         status_since=moment(job.status_since_ms),
         status_reason=job.status_reason,
-        paused_by="priority" if job.paused_by == "priority" else "user" if job.paused_by else None,
+        paused_by=job.paused_by,
         description=job.description,
         priority=job.priority,
         operation=OperationDocument(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from haulier.core.errors import SettingsError
 
-NEWEST: Final = "0006"
+NEWEST: Final = "0007"
 """The last file in `versions/`."""
 
 

@@ -21,6 +21,7 @@ from haulier.core.stored import (
     StoredPart,
     StoredRole,
     StoredRoleKey,
+    StoredStop,
     StoredUser,
 )
 
@@ -43,7 +44,8 @@ ROLE = StoredRole(
 )
 ROLE_KEY = StoredRoleKey(account="acme", role="batch", store="main", access_key="AK", secret=Sealed(1, b"sealed"))
 MASTER_KEY = StoredMasterKey(version=3, proof=Sealed(3, b"proof"), created_ms=5)
-ALL: Sequence[StoredPart] = (ACCOUNT, USER, KEY, ROLE, ROLE_KEY, MASTER_KEY)
+STOP = StoredStop(since_ms=8)
+ALL: Sequence[StoredPart] = (ACCOUNT, USER, KEY, ROLE, ROLE_KEY, MASTER_KEY, STOP)
 
 
 def put(accounts: AccountStore, *stored: StoredPart) -> Stored:
@@ -72,6 +74,7 @@ class AccountStoreSuite:
             roles={("acme", "batch"): ROLE},
             role_keys={("acme", "batch", "main"): ROLE_KEY},
             master_keys={3: MASTER_KEY},
+            stop=STOP,
         )
         assert after.sealed() == [KEY, ROLE_KEY]
 
@@ -91,7 +94,7 @@ class AccountStoreSuite:
     def test_a_removed_record_is_gone_with_what_is_part_of_it(self, accounts: AccountStore) -> None:
         put(accounts, *ALL)
         accounts.note_uses({"K1": 7})
-        assert remove(accounts, KEY, ROLE, USER, ACCOUNT, MASTER_KEY) == Stored()
+        assert remove(accounts, KEY, ROLE, USER, ACCOUNT, MASTER_KEY, STOP) == Stored()
 
     def test_removing_what_is_not_there_changes_nothing(self, accounts: AccountStore) -> None:
         assert remove(accounts, *ALL) == Stored()

@@ -45,6 +45,10 @@ async def ask(request: Request) -> Answer:
     return await request
 
 
+async def _one() -> int:
+    return 1
+
+
 class DriverSuite:
     """The promises."""
 
@@ -418,6 +422,26 @@ class DriverSuite:
             assert asleep.wait(SECONDS)
             assert ended.wait(SECONDS)
             assert isinstance(outcome[0], Stopped)
+            assert running.driver.running == 0
+        finally:
+            running.stop()
+
+    def test_what_was_submitted_can_be_withdrawn_from_another_thread(self, make_driver: MakeDriver) -> None:
+        asleep = threading.Event()
+
+        async def sleeps() -> None:
+            asleep.set()
+            await Sleep(3600)
+
+        running = Running(make_driver(4))
+        try:
+            future = running.driver.submit(sleeps())
+            assert asleep.wait(SECONDS)
+            running.driver.withdraw(future)
+            with pytest.raises(Stopped):
+                future.result(SECONDS)
+            running.driver.withdraw(future)
+            assert running.driver.submit(_one()).result(SECONDS) == 1, "nothing else is withdrawn"
             assert running.driver.running == 0
         finally:
             running.stop()
