@@ -4,7 +4,7 @@ import random
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -185,7 +185,8 @@ class World:
         for process in (self._server, *self._machine.runners.values()):
             if process is not None:
                 process.kill()
-        self._hub.run(lambda: False, 1.0)
+        with suppress(Violation):  # the run is judged already; what was on its way arrives all the same
+            self._hub.run(lambda: False, 1.0)
         self._reading.close()
         self._database.remove()
 
