@@ -28,8 +28,10 @@ GRANTEE_BYTES_MAX: Final = 1024
 METADATA_BYTES_MAX: Final = 1024
 """Of each value of new metadata, and of a name of user metadata: both wires' models."""
 USER_METADATA_BYTES_MAX: Final = 32 * 1024
-"""Names and values together. AWS and COS keep 2 KB, which is theirs to say, others more; from about here on the copy is made on
-some stores, and no client can read its headers again."""
+"""All of it as headers. AWS and COS keep 2 KB, which is theirs to say, others more; from about here on stores refuse the request,
+or make the copy, and no client can read its headers again."""
+_LINE_BYTES: Final = len("x-amz-meta-: \r\n")
+"""Of an entry's header, besides name and value."""
 
 _COS_USER: Final = re.compile("qcs::cam::uin/[0-9]{1,20}:uin/[0-9]{1,20}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -115,9 +117,9 @@ def user_metadata(user: Mapping[str, str], path: str) -> None:
         if name.lower() in seen:
             raise InvalidField(path, f"{name[:80]!r} is given twice, for case makes no difference")
         seen.add(name.lower())
-        size += len(name) + len(value.encode("utf-8"))
+        size += _LINE_BYTES + len(name) + len(value.encode("utf-8"))
     if size > USER_METADATA_BYTES_MAX:
-        raise InvalidField(path, f"names and values have {size} bytes in all; {USER_METADATA_BYTES_MAX} are allowed")
+        raise InvalidField(path, f"takes {size} bytes as headers; {USER_METADATA_BYTES_MAX} are allowed")
 
 
 def grant_count(count: int, path: str) -> None:
