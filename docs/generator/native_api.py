@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from haulier import operations
+from haulier.api.heads import HEAD_BYTES_MAX, HEADERS_MAX
 from haulier.api.native import documents as d
 from haulier.api.native import streams, watching
 from haulier.api.native.errors import ERRORS
@@ -15,7 +16,7 @@ from haulier.core.history import FIRST_KEPT, NEWEST_KEPT, EventKind
 
 TEMPLATE: Final = Path(__file__).with_suffix(".md")
 METHODS: Final = ("get", "post", "put", "delete")
-OF_ANY_CALL: Final = frozenset({400, 401, 403, 413, 421, 500, 503})
+OF_ANY_CALL: Final = frozenset({400, 401, 403, 408, 413, 421, 431, 500, 501, 503})
 
 Schema = Mapping[str, Any]
 
@@ -58,6 +59,7 @@ def _limits() -> list[tuple[str, str]]:
                 f"{MARKS_MAX:,} strings, brackets and commas"
             ),
         ),
+        ("Target and headers", f"{HEAD_BYTES_MAX:,} bytes, {HEADERS_MAX} headers"),
         ("A page of jobs, an answer of events", "1,000"),
         ("A job's record", f"its first {FIRST_KEPT} and its newest {NEWEST_KEPT} events"),
         ("A description, a reason", f"{d.TEXT_BYTES_MAX} bytes"),

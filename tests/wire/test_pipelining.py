@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from haulier.api import http
+from haulier.api import pacing
 from haulier.api.http import HaulierHttpProtocol, protocol
 from wire.test_http import Server, one_answer
 
@@ -104,7 +104,7 @@ def test_who_sends_ahead_is_not_called_late_for_our_slowness(start: Start, behin
 
 
 def test_what_is_held_of_all_connections_is_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "HELD_BYTES_MAX", 100_000)
+    monkeypatch.setattr(pacing, "HELD_BYTES_MAX", 100_000)
     server = start()
     with contextlib.ExitStack() as held:
         for _ in range(8):

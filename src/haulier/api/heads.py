@@ -61,6 +61,13 @@ def check_target(method: bytes, target: bytes, host: bytes) -> bytes:
     return path
 
 
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a target that may be broken off, or not one that is served."""
+    found = _ABSOLUTE.match(target)
+    path, _, query = (found[3] if found else target).partition(b"?")
+    return path, query
+
+
 def _bare(authority: bytes, scheme: bytes) -> bytes:
     """In lower case, without the scheme's own port: to name it is to say nothing (RFC 9110, 4.2.3)."""
     return authority.lower().removesuffix(b":443" if scheme.lower() == b"https" else b":80")

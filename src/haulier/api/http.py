@@ -2,11 +2,10 @@
 
 A subclass of uvicorn's httptools protocol (0.54; raw-socket tests in `tests/wire` guard the pin) that sees to it that
 
-* no more connections are open than there may be, in all and from one address; others are answered 503 and closed;
+* no more connections are open than there may be, in all and from one address; others are answered 503, in the words of the wire
+  that their head names, and closed;
 * exactly one Host header came, not both Content-Length and Transfer-Encoding, at most 100 headers and 16 KiB of head;
-* the head came within 10 s, the body within 30 s and without standing still for 10 s; a client that takes nothing of its answer
-  for 30 s is hung up on;
-* pipelined requests are parsed and read only as far as their turn is near: what is sent ahead stays with its sender;
+* the head came within 10 s, the body within 30 s and without standing still for 10 s (how it is read besides: `pacing`);
 * the target is a path, or absolute for one of the two wires with the authority of the Host header: that is what a client sends
   whose HTTP_PROXY is this port. Nothing is ever forwarded: CONNECT is answered 405, other proxied traffic 403.
 
@@ -17,60 +16,56 @@ authority. Configure uvicorn with `ws="none"`, `proxy_headers=False` (a forwarde
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
-from typing import ClassVar, Final
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 
-from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from haulier.api.heads import HEAD_BYTES_MAX, HEADERS_MAX, Refused, check_headers, check_target
+from haulier.api.auth.request import RawRequest
+from haulier.api.heads import HEAD_BYTES_MAX, HEADERS_MAX, Refused, check_headers, check_target, split_target
+from haulier.api.pacing import Held, PacedProtocol
 
-PIECE_BYTES: Final = 512
-"""Parsed at a time, and nothing while a request waits for its turn: so no more than twenty can wait on a connection."""
-HELD_BYTES_MAX: Final = 32 * 1024 * 1024
-"""Read, but not parsed yet, of all connections together; one that would add to it is ended."""
-TAKEN_BYTES_MIN: Final = 16 * 1024
-"""Of an answer, in the time that a client has to read on."""
+EXTRA_CONNECTIONS: Final = 64
+"""Beyond the limit, of which a head is read, so that the refusal is in the words of the wire."""
+EXTRA_SECONDS: Final = 1.0
 BODY_BYTES_MIN: Final = 16 * 1024
 """Of a body, or the rest of it, in the time that its sender may stand still."""
 SHUTDOWN_BODY_SECONDS: Final = 2.0
 
 
-class _Flow(FlowControl):
-    """uvicorn reads on after each answer and whenever a body is asked for; here not while we are behind with what was read."""
-
-    def __init__(self, transport: asyncio.Transport, behind: Callable[[], bool]) -> None:
-        super().__init__(transport)
-        self._behind = behind
-
-    def resume_reading(self) -> None:
-        """As above it, unless we are behind."""
-        if not self._behind():
-            super().resume_reading()
+def _too_many() -> Refused:
+    return Refused(503, "More connections are open than this server allows. Please try again later.")
 
 
-class _Held:
-    """What was read but not parsed yet, of all connections."""
+class Answer(NamedTuple):
+    """An answer to a request that no application sees; Content-Length and Connection are added."""
 
-    def __init__(self) -> None:
-        self.bytes = 0
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes
 
 
-class HaulierHttpProtocol(HttpToolsProtocol):
+@runtime_checkable
+class Refuser(Protocol):
+    """An application that also words the refusals of requests that it never sees."""
+
+    def refusal(self, refused: Refused, request: RawRequest) -> Answer:
+        """What to say; of the request as much is there as was read before the refusal, maybe nothing."""
+
+
+class HaulierHttpProtocol(PacedProtocol):
     """One connection. Pass the class as uvicorn's `http=`."""
 
     head_seconds: ClassVar[float] = 10.0
     body_seconds: ClassVar[float] = 30.0
     still_seconds: ClassVar[float] = 10.0
     """Within which BODY_BYTES_MIN of a body come."""
-    taking_seconds: ClassVar[float] = 30.0
-    """Within which a client takes TAKEN_BYTES_MIN of an answer, or what is left of it."""
     connections_max: ClassVar[int] = 8_000
     connections_per_peer_max: ClassVar[int] = 2_000
     connected: ClassVar[Counter[str]] = Counter()
-    """Open connections by the peer's address."""
-    all_held: ClassVar[_Held] = _Held()
+    """Open connections by the peer's address, but for extra ones."""
+    extra: ClassVar[set["HaulierHttpProtocol"]] = set()
+    """Connections beyond the limit."""
 
     secured: Callable[[], None] | None = None
     """Called when the connection has become this protocol's: whoever counted it until then does so no longer."""
@@ -88,13 +83,6 @@ class HaulierHttpProtocol(HttpToolsProtocol):
     _body_due = 0.0
     _body_received = 0
     """Bytes since that deadline was set."""
-    _held = b""
-    """Read, but not parsed yet: a request before it waits for its turn."""
-    _in_turn: RequestResponseCycle | None = None
-    """The request that is being answered, or was last."""
-    _taking: asyncio.TimerHandle | None = None
-    _untaken = 0
-    """Bytes of answers that the client had still to take when that timer was set."""
 
     # -- connections
 
@@ -103,28 +91,36 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         if self.secured is not None:
             self.secured()
         super().connection_made(transport)
-        self.flow = _Flow(transport, self._behind)
-        peer = "" if self.client is None else self.client[0]
+        peer = self._peer
         self.connected[peer] += 1
-        if self.full(peer):
-            self._refused = Refused(503, "More connections are open than this server allows.")
-            self.send_400_response("")
+        if not self.full(peer):
+            self._expect(self.head_seconds, "head")
             return
-        self._expect(self.head_seconds, "head")
+        self.uncount(peer)
+        self.extra.add(self)
+        if len(self.extra) > EXTRA_CONNECTIONS:
+            self._end(_too_many())
+        else:
+            self._expect(EXTRA_SECONDS, "head")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As above it."""
         self._expect(None)
-        self._hold(b"")
-        if self._taking is not None:
-            self._taking.cancel()
-        peer = "" if self.client is None else self.client[0]
-        self.uncount(peer)
+        if self in self.extra:
+            self.extra.remove(self)
+        else:
+            self.uncount(self._peer)
         super().connection_lost(exc)
+
+    @property
+    def _peer(self) -> str:
+        return "" if self.client is None else self.client[0]
 
     def full(self, peer: str) -> bool:
         """Whether, with this one, more connections are open than may be."""
-        return len(self.connections) > self.connections_max or self.connected[peer] > self.connections_per_peer_max
+        return (
+            len(self.connections) - len(self.extra) > self.connections_max or self.connected[peer] > self.connections_per_peer_max
+        )
 
     def uncount(self, peer: str) -> None:
         """A connection of this address has ended."""
@@ -152,97 +148,35 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         if part == "body" and left > 0 and self._body_received >= BODY_BYTES_MIN:
             self._expect_body(left)
             return
-        self._refused = Refused(408, f"The request's {part} did not arrive in time.")
-        self.send_400_response("")
+        self._end(_too_many() if self in self.extra else Refused(408, f"The request's {part} did not arrive in time."))
 
-    def pause_writing(self) -> None:
-        """As above it; the client has to read on."""
-        super().pause_writing()
-        self._watch_taking()
+    def fell_behind(self) -> None:
+        """It is not the client that keeps us waiting."""
+        self._expect(None)
 
-    def resume_writing(self) -> None:
-        """As above it."""
-        super().resume_writing()
-        if self._taking is not None and not self.transport.is_closing():
-            self._taking.cancel()
-            self._taking = None
-
-    def timeout_keep_alive_handler(self) -> None:
-        """As above it; a transport that is closed stays until the last answer was taken."""
-        super().timeout_keep_alive_handler()
-        self._watch_taking()
-
-    def _watch_taking(self) -> None:
-        if self._taking is None:
-            self._untaken = self.transport.get_write_buffer_size()
-            self._taking = self.loop.call_later(self.taking_seconds, self._check_taking)
-
-    def _check_taking(self) -> None:
-        self._taking = None
-        left = self.transport.get_write_buffer_size()
-        if left > max(0, self._untaken - TAKEN_BYTES_MIN):
-            self._hang_up()
-        else:
-            self._watch_taking()
+    def caught_up(self) -> None:
+        """The rest of a head that has begun, or of a body, is due from here."""
+        if self._deadline is None and self._in_head:
+            self._expect(self.head_seconds, "head")
+        elif self._deadline is None and self._in_body:
+            self._expect_body(self.body_seconds)
 
     # -- what is read
 
-    def data_received(self, data: bytes) -> None:
-        """As above it, piece by piece, until a request has to wait for its turn."""
-        if self._held:
-            self._hold(self._held + data)
-        else:
-            self._read_on(data)
-
-    def _read_on(self, data: bytes) -> None:
-        position = 0
-        while position < len(data) and not self.pipeline and not self.transport.is_closing():
-            self._parse(data[position : position + PIECE_BYTES])
-            position += PIECE_BYTES
-        self._hold(b"" if self.transport.is_closing() else data[position:])
-        if self._behind():
-            self._expect(None)  # it is not the client that keeps us waiting
-            self.flow.pause_reading()
-
-    def _hold(self, data: bytes) -> None:
-        more = len(data) - len(self._held)
-        if more > 0 and self.all_held.bytes + more > HELD_BYTES_MAX:
-            self._hang_up()
-            return
-        self.all_held.bytes += more
-        self._held = data
-
-    def _behind(self) -> bool:
-        return bool(self.pipeline or self._held)
-
-    def _catch_up(self) -> None:
-        """A request's turn has come: what was sent behind it may be read on."""
-        data, still = self._held, bool(self.pipeline)
-        if still or self.transport.is_closing():
-            return
-        self._hold(b"")
-        self._read_on(data)
-        if self._behind() or self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self._deadline is None and self._in_head:
-            self._expect(self.head_seconds, "head")
-
-    def _parse(self, data: bytes) -> None:
-        """Hands it to the parser, with the head's size and time watched also while the parser has not seen a whole header."""
+    def parse(self, data: bytes) -> None:
+        """As above it to the parser, with the head's size and time watched also while the parser has not seen a whole header."""
         between = not self._in_head and not self._in_body
         self._begun = 0
         self._head_received += len(data)
-        super().data_received(data)
+        super().parse(data)
         if between and self._begun == 1:
             self._head_received = len(data)
         if self.transport.is_closing() or self._in_body:
             return
-        if self._deadline is None and not self._unanswered():
+        if self._deadline is None and not self.unanswered():
             self._expect(self.head_seconds, "head")  # bytes that begin no request would otherwise keep the connection for ever
         if self._in_head and self._head_received > HEAD_BYTES_MAX:
-            self._refused = Refused(431, f"The request's head is larger than {HEAD_BYTES_MAX:,} bytes.")
-            self.send_400_response("")
+            self._end(Refused(431, f"The request's head is larger than {HEAD_BYTES_MAX:,} bytes."))
 
     # -- the parser's events
 
@@ -278,15 +212,17 @@ class HaulierHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Checks the head as a whole, then goes on as above it."""
-        self._in_head = False
         self._expect(None)
         target = self.url
         try:
+            if self in self.extra:
+                raise _too_many()
             host = check_headers(self.headers, self.parser.get_http_version())
             self.url = check_target(self.parser.get_method(), target, host)
         except Refused as refused:
             self._refused = refused
             raise
+        self._in_head = False
         self.scope["haulier.raw_target"] = target  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         self._in_body = True
@@ -304,17 +240,6 @@ class HaulierHttpProtocol(HttpToolsProtocol):
         self._expect(None)
         super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        """As above it; a queued request's body is due from here."""
-        queued = bool(self.pipeline)
-        super().on_response_complete()
-        if self.transport.is_closing():
-            self._watch_taking()
-        elif queued:
-            if self._in_body:
-                self._expect_body(self.body_seconds)
-            self._catch_up()
-
     def shutdown(self) -> None:
         """As above it; a body that is still coming gets little more time, for the server waits for it."""
         super().shutdown()
@@ -322,53 +247,38 @@ class HaulierHttpProtocol(HttpToolsProtocol):
             self._expect_body(min(self.body_seconds, SHUTDOWN_BODY_SECONDS))
 
     def send_400_response(self, msg: str) -> None:
-        """The answer to a request that does not reach the application; then the connection ends."""
-        refused = self._refused or Refused(400, msg)
+        """The answer to a request that the parser, or a check in one of its events, refused."""
+        self._end(self._refused or Refused(400, msg))
+
+    def _end(self, refused: Refused) -> None:
+        """Answer a request that does not reach the application, and end the connection."""
         self._expect(None)
         self._unset_keepalive_if_required()
-        if not self._unanswered() or (self._in_body and not self.pipeline and not self.cycle.response_started):
-            self.transport.write(self._plain_response(refused))
+        if not self.unanswered() or (self._in_body and not self.pipeline and not self.cycle.response_started):
+            self.transport.write(self._worded(refused))
         # else: the client would take it for the answer to an earlier request, or for a part of one
-        self._dismiss()
-        self.transport.close()
-        self._watch_taking()
+        self.close()
 
-    def _hang_up(self) -> None:
-        """At once, whatever is still to be sent."""
-        self._expect(None)
-        self._dismiss()
-        self.transport.abort()
-
-    def _dismiss(self) -> None:
-        """Whoever waits for the rest of a request, or has an answer to it, is told that the client is gone."""
-        for cycle in (self._in_turn, self.cycle):
-            if cycle is not None and not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.message_event.set()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """As above it."""
-        self._in_turn = cycle
-        super()._start_asgi_task(cycle, app)
-
-    def _unanswered(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
-
-    def _plain_response(self, refused: Refused) -> bytes:
-        body = refused.message.encode("utf-8")
-        headers = [
-            *self.server_state.default_headers,
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        ]
+    def _worded(self, refused: Refused) -> bytes:
+        app: object = self.config.app
+        if isinstance(app, Refuser):
+            answer = app.refusal(refused, self._seen())
+        else:
+            answer = Answer(refused.status, [("content-type", "text/plain; charset=utf-8")], refused.message.encode("utf-8"))
+        headers = [*answer.headers, ("content-length", str(len(answer.body))), ("connection", "close")]
         if refused.status == 405:
-            headers.append((b"allow", b"GET, HEAD, POST, PUT, DELETE"))
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        return STATUS_LINE[refused.status] + lines + b"\r\n" + body
+            headers.append(("allow", "GET, HEAD, POST, PUT, DELETE"))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        return STATUS_LINE[answer.status] + lines.encode("latin-1") + b"\r\n" + answer.body
+
+    def _seen(self) -> RawRequest:
+        """As much of the request as was read."""
+        begun = self._in_head or self._in_body
+        path, query = split_target(self.url if begun else b"")
+        headers = list(self.headers) if begun else []
+        return RawRequest("", path, query, headers, b"", secure=self.scheme == "https", peer=self._peer)
 
 
 def protocol() -> type[HaulierHttpProtocol]:
     """A class of its own, with limits that can be set and its own count of connections."""
-    return type("LimitedHttpProtocol", (HaulierHttpProtocol,), {"connected": Counter(), "all_held": _Held()})
+    return type("LimitedHttpProtocol", (HaulierHttpProtocol,), {"connected": Counter(), "extra": set(), "all_held": Held()})

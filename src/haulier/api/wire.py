@@ -15,7 +15,7 @@ import structlog
 from haulier.api.auth import Authenticator, RawRequest
 from haulier.core.accounts import Caller
 from haulier.core.calls import Call
-from haulier.core.errors import AccessRefused, InvalidRequest, Overloaded, RequestError, Unavailable
+from haulier.core.errors import AccessRefused, InvalidRequest, RequestError, Unavailable
 from haulier.core.job import Job
 from haulier.core.ports import Audit
 from haulier.service import Service
@@ -38,6 +38,18 @@ class WrongMethod(RequestError):
     def __init__(self, method: str, allowed: Sequence[str]) -> None:
         super().__init__(f"{method} is not allowed here; {' or '.join(allowed)} is.")
         self.allowed = allowed
+
+
+class HeadTooLarge(RequestError):
+    """Target and headers are too large, or the headers too many."""
+
+
+class RequestLate(RequestError):
+    """The request did not arrive in time."""
+
+
+class UnknownEncoding(RequestError):
+    """The body comes in a form that nobody here understands."""
 
 
 class WireError(msgspec.Struct, frozen=True):
@@ -214,8 +226,9 @@ class Wire(ABC):
             return self.refuse(request, error)
         return None
 
-    def turn_away(self, request: RawRequest, error: Overloaded) -> Reply:
-        """The answer while too much is under way. Only the client is told: to write each down would add to the load."""
+    def turn_away(self, request: RawRequest, error: RequestError) -> Reply:
+        """The answer while too much is under way, and to what became no whole request. Only the client is told: to write each
+        down would add to the load."""
         return self._told(_Seen(request, self.new_ids()), self.errors.find(None, error), str(error), error)
 
     def _route(self, request: RawRequest) -> tuple[Route, str]:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from haulier.api.wire import ErrorTable, UnknownPath, WireError, WrongMethod
+from haulier.api.wire import ErrorTable, HeadTooLarge, RequestLate, UnknownEncoding, UnknownPath, WireError, WrongMethod
 from haulier.core import errors as core
 
 _INVALID_ARGUMENT: Final = WireError("InvalidArgument", 400)
@@ -38,6 +38,9 @@ ERRORS: Final = ErrorTable(
         core.ClockSkewed: WireError("RequestTimeTooSkewed", 403),
         core.BadDigest: WireError("BadDigest", 400),
         core.InvalidDigest: WireError("InvalidDigest", 400),
+        HeadTooLarge: _INVALID_REQUEST,
+        RequestLate: WireError("RequestTimeOut", 400),
+        UnknownEncoding: WireError("NotImplemented", 501),
         UnknownPath: WireError("InvalidURI", 400),
         WrongMethod: WireError("MethodNotAllowed", 405),
     },

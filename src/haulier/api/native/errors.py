@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from haulier.api.native.documents import Problem
-from haulier.api.wire import ErrorTable, UnknownPath, WireError, WrongMethod
+from haulier.api.wire import ErrorTable, HeadTooLarge, RequestLate, UnknownEncoding, UnknownPath, WireError, WrongMethod
 from haulier.core import errors as core
 
 
@@ -55,6 +55,9 @@ ERRORS: Final = ErrorTable(
         core.InvalidDigest: WireError("InvalidDigest", 400),
         VersionMismatch: WireError("VersionMismatch", 412),
         WrongHost: WireError("WrongHost", 421),
+        HeadTooLarge: WireError("HeadTooLarge", 431),
+        RequestLate: WireError("RequestTimeout", 408),
+        UnknownEncoding: WireError("UnknownTransferEncoding", 501),
         UnknownPath: WireError("UnknownPath", 404),
         WrongMethod: WireError("MethodNotAllowed", 405),
     },

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from haulier.api.wire import ErrorTable, UnknownPath, WireError, WrongMethod
+from haulier.api.wire import ErrorTable, HeadTooLarge, RequestLate, UnknownEncoding, UnknownPath, WireError, WrongMethod
 from haulier.core import errors as core
 
 _BAD_REQUEST: Final = WireError("BadRequestException", 400)
@@ -37,6 +37,9 @@ ERRORS: Final = ErrorTable(
         core.ClockSkewed: WireError("RequestTimeTooSkewed", 403),
         core.BadDigest: WireError("XAmzContentSHA256Mismatch", 400),
         core.InvalidDigest: WireError("InvalidDigest", 400),
+        HeadTooLarge: WireError("RequestHeaderSectionTooLarge", 400),
+        RequestLate: WireError("RequestTimeout", 400),
+        UnknownEncoding: WireError("NotImplemented", 501),
         UnknownPath: WireError("InvalidURI", 400),
         WrongMethod: WireError("MethodNotAllowed", 405),
     },
