@@ -371,6 +371,22 @@ def test_tasks_wait_while_the_store_is_away_and_go_on_when_it_is_back() -> None:
     assert calls.throttle.held is None
 
 
+def test_who_is_called_back_before_it_could_ask_whether_the_store_is_back_leaves_that_to_others() -> None:
+    calls = Calls(GOOD)
+    breaker = calls.throttle.breaker
+    for _ in range(50):
+        breaker.failed(calls.clock.monotonic(), "refused")
+    calls.clock.advance(2.0)
+    calls.throttle.gate.regrant(grants.Grant(0))
+    call = calls.store.copy_object("src", b"a", None, "dst", b"a")
+    assert isinstance(call.send(None), Sleep)
+    assert not breaker.may_probe(calls.clock.monotonic())
+    call.close()
+    calls.throttle.gate.regrant(grants.Grant(1))
+    calls.copy()
+    assert (breaker.reason, calls.runner.slept) == (None, [])
+
+
 def test_what_a_gateway_says_that_cannot_reach_the_store_is_no_word_of_the_store() -> None:
     back_at = 600.0
     gateway = Answer(502, headers(), b"<html>Bad Gateway</html>")

@@ -250,12 +250,22 @@ class Exchange:
 
     async def _wait_for_leave(self) -> None:
         """While the breaker is open: until this call may be the probe, or the store is back. Then as the store's gate says."""
-        breaker, gate = self.throttle.breaker, self.throttle.gate
-        while breaker.reason is not None:
+        breaker = self.throttle.breaker
+        probes = False
+        while breaker.reason is not None and not probes:
             now = self.clock.monotonic()
-            if breaker.may_probe(now):
-                break
-            await Sleep(breaker.wait_seconds(now))
+            probes = breaker.may_probe(now)
+            if not probes:
+                await Sleep(breaker.wait_seconds(now))
+        try:
+            await self._wait_at_gate()
+        except GeneratorExit:
+            if probes:
+                breaker.not_probed()
+            raise
+
+    async def _wait_at_gate(self) -> None:
+        gate = self.throttle.gate
         ticket = gate.ticket()
         if ticket is not None:
             while wait := gate.wait_seconds(ticket):

@@ -104,6 +104,10 @@ class Breaker:
         self._probing_since = now
         return True
 
+    def not_probed(self) -> None:
+        """Who was to send that request was called back before: another may."""
+        self._probing_since = None
+
     def wait_seconds(self, now: float) -> float:
         """How long a held task should sleep before it asks again."""
         return min(PROBE_SECONDS, max(0.05, self._probe_at - now))
