@@ -86,6 +86,7 @@ _CALLS: Final = {
     Call.DESCRIBE: "look at a job and at its events",
     Call.LIST: "list jobs",
     Call.SET_PRIORITY: "change a job's priority",
+    Call.SET_LIMITS: "limit what a job does to its stores",
     Call.SET_STATUS: "cancel, pause, confirm or resume a job",
     Call.GET_TAGS: "see a job's tags",
     Call.PUT_TAGS: "replace a job's tags; create a job with tags",

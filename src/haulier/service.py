@@ -29,7 +29,7 @@ from haulier.core.errors import (
 )
 from haulier.core.failures import NOT_ATTEMPTED, FailureClass, most_first
 from haulier.core.history import RecordedEvent
-from haulier.core.job import Dialect, Job, Manifest, OperationSpec, Placement, Report
+from haulier.core.job import Dialect, Job, Limits, Manifest, OperationSpec, Placement, Report
 from haulier.core.legality import DISCARD, LEGAL, Reaction, Special, react
 from haulier.core.lifecycle import TERMINAL, JobEvent, JobStatus
 from haulier.core.listtokens import ListTokens, is_job_id
@@ -76,6 +76,7 @@ class CreateJob(msgspec.Struct, frozen=True, kw_only=True):
     """Buckets that the request itself names (manifest, report, target) → the region in their resource name, if it has one."""
     as_sent: dict[str, Any]
     tags: dict[str, str] = {}
+    limits: Limits | None = None
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -238,6 +239,7 @@ class Service:
             as_sent=request.as_sent,
             placements=self._placements(request.buckets),
             tags=dict(request.tags),
+            limits=request.limits,
             status_since_ms=now_ms,
             created_ms=now_ms,
         )
@@ -317,6 +319,18 @@ class Service:
 
         self._job(caller, Call.SET_PRIORITY, job_id, requested)
         return self._change(caller, Call.SET_PRIORITY, job_id, change, requested=requested, precondition=precondition)
+
+    def set_limits(self, caller: Caller, job_id: str, limits: Limits | None, *, precondition: Precondition = _always) -> Job:
+        """Give the job other limits, also while it runs; None = none but those of its stores. Raises JobNotFound, and
+        IllegalTransition when it has ended."""
+
+        def change(job: Job) -> Job:
+            if job.status in TERMINAL:
+                raise IllegalTransition(job.id, job.status, "other limits")
+            return msgspec.structs.replace(job, limits=limits)
+
+        self._job(caller, Call.SET_LIMITS, job_id)
+        return self._change(caller, Call.SET_LIMITS, job_id, change, precondition=precondition)
 
     def set_status(
         self, caller: Caller, job_id: str, requested: str, reason: str | None, *, precondition: Precondition = _always

@@ -70,7 +70,9 @@ class FaultyBench:
         self.put("lists", name, body)
         return name, hashlib.md5(body).hexdigest()
 
-    def job(self, operation: dict[str, Any], keys: Iterable[str], *, report: bool = False, confirm: bool = False) -> str:
+    def job(
+        self, operation: dict[str, Any], keys: Iterable[str], *, report: bool = False, confirm: bool = False, **more: Any
+    ) -> str:
         """A job on these objects of `photos`; a manifest of its own, and a report in `lists` where one is wanted."""
         wanted = {"Bucket": "arn:aws:s3:::lists", "Prefix": "reports", "Format": "Report_CSV_20180820", "ReportScope": "AllTasks"}
         name, etag = self.manifest(keys)
@@ -85,6 +87,7 @@ class FaultyBench:
             Priority=1,
             RoleArn=S3_ROLE,
             Report={"Enabled": True, **wanted} if report else {"Enabled": False},
+            **more,
         )
         return str(answer["JobId"])
 

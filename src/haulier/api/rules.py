@@ -10,7 +10,7 @@ import msgspec
 from haulier.api.patterns import compiled
 from haulier.core.errors import InvalidField, NotImplementedHere
 from haulier.core.headers import uncarried
-from haulier.core.job import Dialect, Job
+from haulier.core.job import Dialect, Job, Limits
 from haulier.core.lifecycle import JobStatus
 
 FAILURE_REASON_BYTES_MAX: Final = 256
@@ -54,10 +54,14 @@ def status_reason(job: Job) -> str | None:
     return job.status_reason if job.waits is None else shown_reason(f"{job.waits.code}: {job.waits.reason}")
 
 
-def without_options(request: Mapping[str, Any]) -> None:
-    """Raises NotImplementedHere for job-level Options (decisions §2): guards and limits that were not heeded would do harm."""
-    if "Options" in request:
-        raise NotImplementedHere(".".join(["Options", *list(request["Options"])[:1]]))
+def limits(request: Mapping[str, Any]) -> Limits | None:
+    """What the job-level Options ask for. Raises NotImplementedHere for others (decisions §2): guards and limits that were not
+    heeded would do harm."""
+    options = request.get("Options") or {}
+    other = next((name for name in options if name not in ("Concurrency", "RequestsPerSecond")), None)
+    if other is not None:
+        raise NotImplementedHere(f"Options.{other}")
+    return Limits(options.get("Concurrency"), options.get("RequestsPerSecond")) if options else None
 
 
 def csv_fields(fields: Sequence[str] | None, path: str) -> tuple[str, ...]:

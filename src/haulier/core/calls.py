@@ -20,6 +20,7 @@ class Call(Enum):
     DESCRIBE = ("s3:DescribeJob", "cos:ListJobs")
     LIST = ("s3:ListJobs", "cos:ListJobs")
     SET_PRIORITY = ("s3:UpdateJobPriority", "cos:UpdateJobPriority")
+    SET_LIMITS = ("haulier:UpdateJobLimits",)
     SET_STATUS = ("s3:UpdateJobStatus", "cos:UpdateJobStatus")
     GET_TAGS = ("s3:GetJobTagging",)
     PUT_TAGS = ("s3:PutJobTagging",)

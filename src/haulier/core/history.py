@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from haulier.core.job import Delivery, Job
+from haulier.core.job import Delivery, Job, Limits
 
 FIRST_KEPT: Final = 100
 NEWEST_KEPT: Final = 900
@@ -35,6 +35,8 @@ class EventKind(StrEnum):
     """A pause for a job of higher priority became the user's own. May have a `reason`."""
     PRIORITY = "priority"
     """`priority`, `was`."""
+    LIMITS = "limits"
+    """`concurrency`, `requests_per_second`: what the job may do to its stores from now on; one that is not there is no limit."""
     RETRIED = "retried"
     """`retry`: the id of the job that runs its failed tasks again; `codes`, `kinds`: which of them, where they were chosen."""
     DELIVERY = "report delivery"
@@ -123,6 +125,9 @@ def changes(before: Job, after: Job, *, at_ms: int, by: str | None = None, reaso
             found.append(told(EventKind.GOES_ON, seconds=max(0, at_ms - before.waits.since_ms) // 1000))
     if after.priority != before.priority:
         found.append(told(EventKind.PRIORITY, priority=after.priority, was=before.priority))
+    if after.limits != before.limits:
+        limits = after.limits or Limits()
+        found.append(told(EventKind.LIMITS, concurrency=limits.concurrency, requests_per_second=limits.requests_per_second))
     if after.delivery is not None and after.delivery != before.delivery:
         found.append(told(EventKind.DELIVERY, **_delivery(after.delivery)))
     if after.tags != before.tags:

@@ -97,6 +97,14 @@ class Placement(msgspec.Struct, frozen=True):
     """Of the resource name that named the bucket; rows name none."""
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What a job may do to its stores at most, over all runners; None = as much as they allow."""
+
+    concurrency: int | None = None
+    """Requests in flight."""
+    requests_per_second: float | None = None
+
+
 class Waits(msgspec.Struct, frozen=True):
     """Why an Active job gets nothing done at present, though nothing is wrong with it."""
 
@@ -143,6 +151,7 @@ class Job(msgspec.Struct, kw_only=True):
     row_stores: tuple[str, ...] = ()
     """The stores that the manifest's rows are on; known once prepared. Their capability is probed before the first task."""
     tags: dict[str, str] = {}
+    limits: Limits | None = None
     retry: Retry | None = None
     """Its tasks are the rows of another job, and no manifest is read."""
     retried_by: tuple[str, ...] = ()

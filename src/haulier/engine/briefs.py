@@ -73,6 +73,7 @@ class Briefs:
             spool_bytes_max=self._spool_bytes_left(job, quotas.spool_bytes),
             succeeded=job.succeeded,
             failed=job.failed,
+            limited=job.limits is not None,
         )
 
     def check(self, job: Job) -> None:

@@ -19,6 +19,7 @@ from haulier.core.failures import FailureClass, Tally
 from haulier.core.ports import Clock, Driver, ObjectStore, Operation
 from haulier.core.task import Outcome, Task
 from haulier.engine.frames import RunChunk
+from haulier.engine.joblimits import JobGate
 from haulier.engine.readback import ReadingBack
 from haulier.operations.lookon import Untouched
 
@@ -133,8 +134,9 @@ class ChunkRun:
         driver: Driver,
         writer: OutcomeWriter,
         clock: Clock,
+        gate: JobGate | None = None,
     ) -> None:
-        """`done_rows` are positions with a committed outcome; `lanes` has one for each bucket."""
+        """`done_rows` are positions with a committed outcome; `lanes` has one for each bucket; `gate` is the job's."""
         self.unit = unit
         self.finished = False
         self._chunk: Chunk = unit.chunk
@@ -142,6 +144,7 @@ class ChunkRun:
         self._operation = operation
         self._reader = operation if isinstance(operation, ReadingBack) else None
         self._lanes = lanes
+        self._gate = gate or JobGate(clock)
         self._started: dict[int, object] = {}
         self._driver = driver
         self._writer = writer
@@ -182,10 +185,11 @@ class ChunkRun:
         if self._stopping or self.finished:
             return 0
         start = self._start_batch if self._operation.batch_rows > 1 else self._start_one
+        gate = self._gate
         started = 0
         while self._ready and started < room:
             lane = self._lanes[self._rows.buckets[self._ready[0]]]
-            if lane.room() <= 0:
+            if lane.room() <= 0 or not gate.may_start():
                 return started
             position = self._ready.popleft()
             self._apply(position, self._rows.keys[position], lane)
@@ -199,7 +203,7 @@ class ChunkRun:
             if position >= limit or (self._reader is not None and not self._reader.rows_at_once(self._in_flight)):
                 break
             lane = self._lanes[self._rows.buckets[position]]
-            if lane.room() <= 0:
+            if lane.room() <= 0 or not gate.may_start():
                 break
             started += start(position, limit, lane)
         return started
@@ -250,10 +254,13 @@ class ChunkRun:
         self._busy.add(key)
         self._in_flight += 1
         lane.acquired()
+        gate = self._gate
+        gate.started()
         self._started[position] = None
-        started = self._driver.start(
-            self._operation.apply(self._task(position), lane.store), partial(self._ended, position, lane)
-        )
+        effect = self._operation.apply(self._task(position), lane.store)
+        if gate.limited:
+            effect = gate.counting(effect)
+        started = self._driver.start(effect, partial(self._ended, position, lane))
         if position in self._started:
             self._started[position] = started
 
@@ -287,10 +294,12 @@ class ChunkRun:
             return 0
         self._in_flight += len(positions)
         lane.acquired()
+        self._gate.started()
         tasks = [self._task(position) for position in positions]
         first = positions[0]
         self._started[first] = None
-        started = self._driver.start(self._operation.apply_batch(tasks, lane.store), partial(self._batch_ended, positions, lane))
+        effect = self._gate.counting(self._operation.apply_batch(tasks, lane.store))
+        started = self._driver.start(effect, partial(self._batch_ended, positions, lane))
         if first in self._started:
             self._started[first] = started
         return 1
@@ -299,6 +308,7 @@ class ChunkRun:
 
     def _ended(self, position: int, lane: Lane, outcome: Outcome | None, error: BaseException | None) -> None:
         lane.released()
+        self._gate.ended()
         del self._started[position]
         if error.__class__ is Stopped:
             self._dropped((position,))
@@ -314,6 +324,7 @@ class ChunkRun:
         self, positions: Sequence[int], lane: Lane, outcomes: Sequence[Outcome] | None, error: BaseException | None
     ) -> None:
         lane.released()
+        self._gate.ended()
         del self._started[positions[0]]
         if error.__class__ is Stopped:
             self._dropped(positions)

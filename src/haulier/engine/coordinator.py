@@ -330,6 +330,7 @@ class Coordinator:
                 self._hand_out.outdated_files = []
 
     def _renew_leases(self) -> None:
+        self._grants.limit_jobs(run.job for run in self._runs.values() if run.runners())
         self._grants.renew()
         for runner in self._dispatch.runners:
             serial, grants = self._grants.of(runner)

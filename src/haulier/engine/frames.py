@@ -40,6 +40,8 @@ class JobBrief(msgspec.Struct, frozen=True, kw_only=True):
     """What staging its manifest may put into the spool."""
     succeeded: int = 0
     failed: int = 0
+    limited: bool = False
+    """Whether it has limits of its own: then nothing of it starts before the runner has a share of them."""
 
 
 class RunChunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -46,6 +46,7 @@ from haulier.engine.frames import (
     UnitFailed,
     WriteReport,
 )
+from haulier.engine.joblimits import PREFIX, JobGates
 from haulier.engine.keyring import Keyring
 from haulier.engine.preparer import prepare
 from haulier.engine.prober import run_probe
@@ -105,6 +106,7 @@ class Runner:
         self._scratch = Path(configure.scratch)
         self._fenced = fenced
         self._gates = Gates(clock)
+        self._job_gates = JobGates(clock)
         self._keyring = Keyring(self._rejected)
         self._random = random
         self._connections = Connections(configure.stores, self._gates, self._keyring, clock, random)
@@ -211,9 +213,12 @@ class Runner:
             if run.finished:
                 self._horizons.pop((run.job, run.unit.chunk.index), None)
         self._runs = [run for run in self._runs if not run.finished]
+        if not self._loading:
+            self._job_gates.keep({run.job for run in self._runs})
 
     def _regrant(self, frame: Renew) -> None:
-        self._gates.regrant(frame.grants)
+        self._gates.regrant({name: grant for name, grant in frame.grants.items() if not name.startswith(PREFIX)})
+        self._job_gates.regrant(frame.grants)
         self._serial = frame.serial
         self._tell_usage(urgent=True)
 
@@ -221,14 +226,14 @@ class Runner:
         """The coordinator hears of it with the next events, or at once."""
         self._told_at = self._clock.monotonic()
         held = {run.job: reason for run in self._runs if (reason := run.held()) is not None}
-        self._mailbox.tell(self._serial, self._gates.usage(), held, urgent=urgent)
+        self._mailbox.tell(self._serial, {**self._gates.usage(), **self._job_gates.usage()}, held, urgent=urgent)
 
     def _rejected(self, account: str, role: str, store: str, credentials: Credentials) -> None:
         access_key = credentials.access_key
         self._mailbox.put(Rejected(account=account, role=role, store=store, access_key=access_key))
 
     def _tick(self) -> None:
-        asks = self._gates.want_more and self._clock.monotonic() - self._told_at >= ASK_SECONDS
+        asks = (self._gates.want_more or self._job_gates.want_more) and self._clock.monotonic() - self._told_at >= ASK_SECONDS
         if asks or self._clock.monotonic() - self._told_at >= USAGE_SECONDS:
             self._tell_usage(urgent=asks)
         for run in self._runs:
@@ -347,6 +352,7 @@ class Runner:
             driver=self._driver,
             writer=self._writer,
             clock=self._clock,
+            gate=self._job_gates.of(unit.job, limited=brief.limited),
         )
         self._driver.call(lambda: self._add(run))
 

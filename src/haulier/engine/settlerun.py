@@ -11,6 +11,7 @@ from haulier.core.ports import Clock, Driver, Operation
 from haulier.core.task import Outcome
 from haulier.engine.chunkrun import ChunkRun, Lane, OutcomeWriter, Rows
 from haulier.engine.frames import RunChunk
+from haulier.engine.joblimits import JobGate
 from haulier.operations.lookon import LookingOn
 
 SETTLE_SECONDS: Final = 60.0
@@ -34,8 +35,9 @@ class SettleRun(ChunkRun):
         driver: Driver,
         writer: OutcomeWriter,
         clock: Clock,
+        gate: JobGate | None = None,
     ) -> None:
-        super().__init__(unit, rows, done_rows, LookingOn(operation), lanes, driver=driver, writer=writer, clock=clock)
+        super().__init__(unit, rows, done_rows, LookingOn(operation), lanes, driver=driver, writer=writer, clock=clock, gate=gate)
         self._begun = clock.monotonic()
         self._given_up = unit.blind
 

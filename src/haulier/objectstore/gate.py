@@ -57,6 +57,11 @@ class Pace:
         self._taken += 1
         return self._taken
 
+    def due(self, now: float) -> bool:
+        """Whether the next ticket would be due at once."""
+        self._look(now)
+        return self._taken + 1 - self._due <= 1e-9
+
     def wait_seconds(self, ticket: int, now: float) -> float:
         """How long to sleep before asking again; 0 = the ticket is due."""
         self._look(now)
@@ -114,6 +119,20 @@ class Gate:
             self._full = True
             return 0
         return room
+
+    def begin(self) -> None:
+        """A request begins, whoever's turn it is: it takes its ticket, and the next ones wait the longer."""
+        self.begun += 1
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
+        self.ticket()
+
+    def due(self) -> bool:
+        """Whether a request that begins now would not be before its time."""
+        if self.pace is None or self.pace.due(self._clock.monotonic()):
+            return True
+        self._paced = True
+        return False
 
     def full(self) -> bool:
         """Whether a request must wait for another to end."""

@@ -28,7 +28,8 @@ INVENTORY: Final = "COSInventoryReport_CSV_V1"
 def create_job(request: Mapping[str, Any], as_sent: dict[str, Any], caller: Caller) -> CreateJob:
     """The job that a parsed CreateJobRequest asks for. Raises InvalidField, MalformedDocument, AccessRefused;
     NotImplementedHere only for what is right otherwise."""
-    rules.without_options(request)
+    if "Options" in request:
+        raise NotImplementedHere("Options")
     buckets: Named = {}
     manifest = _manifest(request["Manifest"], caller.account, buckets)
     report = _report(request["Report"], caller.account, buckets)

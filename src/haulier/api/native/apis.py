@@ -178,6 +178,17 @@ APIS: Final = (
         conflicts=True,
     ),
     Api(
+        name="set_limits",
+        method="PUT",
+        path="jobs/{id}/limits",
+        call=Call.SET_LIMITS,
+        about="Limit what a job does to its stores, also while it runs; it holds within seconds. Replaces all its limits.",
+        body=d.LimitsDocument,
+        answer=d.JobDocument,
+        changes_version=True,
+        conflicts=True,
+    ),
+    Api(
         name="get_tags",
         method="GET",
         path="jobs/{id}/tags",

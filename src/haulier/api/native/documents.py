@@ -78,6 +78,13 @@ class TagsDocument(Document, kw_only=True):
 # -- requests --------------------------------------------------------------------------------------------------------------------
 
 
+class LimitsDocument(Document, kw_only=True):
+    """What the job may do to its stores at most, over all runners, on top of what they allow; null or left out = no limit."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=100_000, description="Requests in flight.")] | None = None
+    requests_per_second: Annotated[float, Meta(ge=0.1, le=1_000_000)] | None = None
+
+
 class NewJob(Document, kw_only=True):
     """A new job in the API's own words."""
 
@@ -94,6 +101,7 @@ class NewJob(Document, kw_only=True):
     ] = None  # fmt: skip
     description: Text | None = None
     tags: Tags = {}
+    limits: LimitsDocument | None = None
 
 
 class ReasonDocument(Document, kw_only=True):
@@ -260,6 +268,8 @@ class JobDocument(Answer, kw_only=True):
     waits: WaitsDocument | None
     """Why nothing gets done at present, because a store does not answer."""
     tags: dict[str, str]
+    limits: LimitsDocument | None
+    """null = as much as its stores allow."""
     delivery: DeliveryDocument | None
     """The last one that was asked for."""
     retry: RetriedDocument | None

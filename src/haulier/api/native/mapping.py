@@ -19,6 +19,7 @@ from haulier.api.native.documents import (
     FailureClassDocument,
     FailureDocument,
     JobDocument,
+    LimitsDocument,
     ListedJob,
     ManifestDocument,
     NewJob,
@@ -41,7 +42,7 @@ from haulier.core.delivery import Place
 from haulier.core.errors import InvalidField, InvalidRequest, MalformedDocument, NotImplementedHere
 from haulier.core.failures import FailureClass, Sample
 from haulier.core.history import RecordedEvent
-from haulier.core.job import Dialect, Failure, Job, Manifest, ObjectName, Report
+from haulier.core.job import Dialect, Failure, Job, Limits, Manifest, ObjectName, Report
 from haulier.core.lifecycle import JobStatus
 from haulier.core.retry import RetryJob
 from haulier.manifests import FORMATS
@@ -115,6 +116,7 @@ def _native(sent: Mapping[str, Any], token: str, caller: Caller) -> CreateJob:
         buckets=buckets,
         as_sent={name: sent[name] for name in ("manifest", "operation", "report") if name in sent},
         tags=job_tags(new.tags),
+        limits=None if new.limits is None else limits(new.limits),
     )
 
 
@@ -139,6 +141,12 @@ def place(sent: DeliverDocument) -> Place | None:
         if sent.to is None
         else Place(parameters.bucket(sent.to.bucket, "to.bucket", {}), _prefix(sent.to.prefix, "to.prefix"))
     )
+
+
+def limits(sent: LimitsDocument) -> Limits | None:
+    """The limits that a document asks for; None = none."""
+    found = Limits(sent.concurrency, sent.requests_per_second)
+    return None if found == Limits() else found
 
 
 def text_of(text: str | None, path: str) -> str | None:
@@ -252,6 +260,9 @@ def job_document(job: Job) -> JobDocument:
         if job.waits is None
         else WaitsDocument(code=job.waits.code, reason=job.waits.reason, since=moment(job.waits.since_ms)),
         tags=job.tags,
+        limits=None
+        if job.limits is None
+        else LimitsDocument(concurrency=job.limits.concurrency, requests_per_second=job.limits.requests_per_second),
         delivery=_delivery(job),
         retry=None if job.retry is None else RetriedDocument(of=job.retry.of, codes=job.retry.codes, kinds=job.retry.kinds),
         retried_by=job.retried_by,

@@ -281,6 +281,12 @@ class NativeWire(Wire):
         job = self.service.set_priority(given.caller, given.job_id, given.body.priority, precondition=holds)
         return _job_reply(job, noted={"priority": job.priority})
 
+    def _set_limits(self, given: Given) -> Reply:
+        limits = mapping.limits(given.body)
+        job = self.service.set_limits(given.caller, given.job_id, limits, precondition=_holds(given, _job_version))
+        noted = {} if limits is None else {name: value for name, value in msgspec.structs.asdict(limits).items() if value}
+        return _job_reply(job, noted={"limits": noted})
+
     # -- tags
 
     def _get_tags(self, given: Given) -> Reply:

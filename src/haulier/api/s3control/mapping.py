@@ -42,7 +42,7 @@ def create_job(request: Mapping[str, Any], as_sent: dict[str, Any], caller: Call
         raise MalformedDocument("Manifest", "is missing, and so is ManifestGenerator")
     manifest = _manifest(request["Manifest"], buckets)
     operation = ELEMENTS.read(request["Operation"], buckets)
-    rules.without_options(request)
+    limits = rules.limits(request)
     return CreateJob(
         dialect="s3control",
         region=caller.region,
@@ -58,6 +58,7 @@ def create_job(request: Mapping[str, Any], as_sent: dict[str, Any], caller: Call
         buckets=buckets,
         as_sent=as_sent,
         tags=tags,
+        limits=limits,
     )
 
 
@@ -159,7 +160,18 @@ def _asked(job: Job, account: Account, *, extensions: bool) -> dict[str, Any]:
             "Manifest": translation.manifest(job, account, "s3control"),
             "Operation": translation.operation(job, "s3control", account, extensions=extensions),
             "Report": translation.report(job, account, "s3control"),
+            "Options": _options(job) if extensions else None,
         }
+    )
+
+
+def _options(job: Job) -> dict[str, Any] | None:
+    """Ours: the limits of a job that another API has made; rates are whole there."""
+    if job.limits is None:
+        return None
+    rate = job.limits.requests_per_second
+    return rules.given(
+        {"Concurrency": job.limits.concurrency, "RequestsPerSecond": None if rate is None else max(1, round(rate))}
     )
 
 
