@@ -1,4 +1,4 @@
-"""What docs/reference/cos-rules.md names as proof is there."""
+"""What docs/reference/cos-rules.md and docs/explanation/durability.md name as proof is there."""
 
 import re
 from pathlib import Path
@@ -30,3 +30,13 @@ def test_every_rule_has_a_proof_that_exists(rule: list[str]) -> None:
         else:
             file, _, test = named.partition("::")
             assert (file, test) in TESTS
+
+
+def test_every_promise_has_proofs_that_exist() -> None:
+    page = (ROOT / "docs" / "explanation" / "durability.md").read_text("utf-8")
+    promises = [line.split(" | ") for line in page.splitlines() if re.match(r"\| [1-6] \|", line)]
+    assert [promise[0] for promise in promises] == [f"| {number}" for number in range(1, 7)]
+    for _, _, proof in promises:
+        named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", proof)
+        assert named
+        assert set(named) <= TESTS
