@@ -1,7 +1,9 @@
 """Clients that send faster than they are answered, and clients that do not read: what they cost is bounded, and they end."""
 
 import contextlib
+import errno
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,25 +11,56 @@ from typing import Any
 
 import pytest
 
-from haulier.api import pacing
+from haulier.api import listening, pacing
 from haulier.api.http import HaulierHttpProtocol, protocol
+from haulier.api.listening import listen
+from haulier.api.tls import server_context
 from wire.test_http import Server, one_answer
+from wire.test_tls import Authority
 
 SMALL = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
 HELD = b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n"
-Start = Callable[..., Server]
+Start = Callable[..., "Paced"]
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
-def start(request: pytest.FixtureRequest) -> Iterator[Start]:
-    running: list[Server] = []
+class Paced(Server):
+    """Over TLS or not."""
 
-    def started(**limits: Any) -> Server:
+    trusted: ssl.SSLContext | None = None
+
+    @contextlib.contextmanager
+    def connection(self, receives: int | None = None) -> Iterator[socket.socket]:
+        """`receives` is the size of the client's buffer."""
+        with socket.socket() as plain:
+            if receives is not None:
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+            plain.settimeout(10)
+            plain.connect(("127.0.0.1", self.port))
+            if self.trusted is None:
+                yield plain
+                return
+            with self.trusted.wrap_socket(plain, server_hostname="localhost") as secured:
+                yield secured
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def start(request: pytest.FixtureRequest, ca: Authority) -> Iterator[Start]:
+    running: list[Paced] = []
+
+    def started(**limits: Any) -> Paced:
         limited = protocol()
         for name, value in limits.items():
             setattr(limited, name, value)
-        running.append(Server(limited, request.param))
-        return running[-1]
+        secured = request.param == "TLS"
+        server = Paced(limited, "uvloop", server_context(*ca.issue()) if secured else None)
+        server.trusted = ssl.create_default_context(cafile=str(ca.file)) if secured else None
+        running.append(server)
+        return server
 
     yield started
     for server in running:
@@ -52,7 +85,7 @@ def sent_until_it_stalls(connection: socket.socket, data: bytes, most: int) -> i
     try:
         while sent < most:
             sent += connection.send(data)
-    except (TimeoutError, ConnectionError):
+    except OSError:
         pass
     return sent
 
@@ -60,7 +93,7 @@ def sent_until_it_stalls(connection: socket.socket, data: bytes, most: int) -> i
 def test_requests_sent_ahead_wait_with_their_sender(start: Start) -> None:
     server = start()
     most = 40_000_000
-    with server.connect() as connection:
+    with server.connection() as connection:
         connection.sendall(HELD)
         assert sent_until_it_stalls(connection, SMALL * 4_000, most) < most
         [one] = connections(server)
@@ -80,7 +113,7 @@ def test_an_orderly_client_that_sends_ahead_gets_every_answer_in_order(start: St
     requests[501] = (
         b"POST /jobs/501 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"3\r\nabc\r\n" * 9_000 + b"0\r\n\r\n"
     )
-    with server.connect() as connection:
+    with server.connection() as connection:
         sender = threading.Thread(target=lambda: connection.sendall(b"".join(requests)))
         sender.start()
         with connection.makefile("rb") as stream:
@@ -96,7 +129,7 @@ def test_an_orderly_client_that_sends_ahead_gets_every_answer_in_order(start: St
 @pytest.mark.parametrize("behind", [SMALL, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2_000])
 def test_who_sends_ahead_is_not_called_late_for_our_slowness(start: Start, behind: bytes) -> None:
     server = start(head_seconds=0.3, body_seconds=0.3)
-    with server.connect() as connection:
+    with server.connection() as connection:
         connection.sendall(HELD + behind * 3)
         threading.Event().wait(0.8)
         server.proceed.set()
@@ -108,7 +141,9 @@ def test_what_is_held_of_all_connections_is_bounded(start: Start, monkeypatch: p
     server = start()
     with contextlib.ExitStack() as held:
         for _ in range(8):
-            held.enter_context(server.connect()).sendall(HELD + SMALL * 2_000)
+            connection = held.enter_context(server.connection())
+            with contextlib.suppress(OSError):  # that one was ended already
+                connection.sendall(HELD + SMALL * 2_000)
         end = time.monotonic() + 10
         while time.monotonic() < end and (len(server.seen) < 8 or len(connections(server)) == 8):
             time.sleep(0.01)
@@ -121,10 +156,7 @@ def test_what_is_held_of_all_connections_is_bounded(start: Start, monkeypatch: p
 def test_a_client_that_does_not_take_its_answer_is_ended(start: Start, ends: bytes) -> None:
     server = start(taking_seconds=0.3)
     body = b"x" * 1_000_000
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
-        connection.settimeout(10)
-        connection.connect(("127.0.0.1", server.port))
+    with server.connection(receives=2_048) as connection:
         for _ in range(1 if ends else 8):  # more than the kernel keeps
             sent_until_it_stalls(
                 connection, b"POST / HTTP/1.1\r\nHost: a\r\n" + ends + b"Content-Length: 1000000\r\n\r\n" + body, 1_000_000
@@ -134,20 +166,29 @@ def test_a_client_that_does_not_take_its_answer_is_ended(start: Start, ends: byt
 
 def test_a_small_answer_that_is_not_taken_does_not_outlive_the_connection(start: Start) -> None:
     server = start(taking_seconds=0.3)
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
-        connection.settimeout(10)
-        connection.connect(("127.0.0.1", server.port))
+    with server.connection(receives=2_048) as connection:
         sent_until_it_stalls(connection, SMALL * 100, 50_000_000)
         assert all_ended(server)
 
 
+def test_what_the_kernel_holds_has_to_be_taken_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "TAKING_MS", 300)
+    [listener] = listen("127.0.0.1", 0)
+    with listener, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(10)
+            accepted.sendall(b"x" * 100_000)
+            with pytest.raises(OSError, match="timed out") as ended:
+                accepted.recv(1)
+    assert ended.value.errno == errno.ETIMEDOUT
+
+
 def test_a_client_that_reads_slowly_gets_all_of_it(start: Start) -> None:
     server = start(taking_seconds=0.3)
-    with socket.socket() as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-        connection.settimeout(10)
-        connection.connect(("127.0.0.1", server.port))
+    with server.connection(receives=16_384) as connection:
         head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
         connection.sendall(head + b"x" * 1_000_000)
         answer = b""

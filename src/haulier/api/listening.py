@@ -6,6 +6,8 @@ from typing import Final
 from haulier.core.errors import SettingsError
 
 BACKLOG: Final = 2048
+TAKING_MS: Final = 30_000
+"""A client that takes nothing from the kernel for so long is gone: `pacing` sees only what the kernel does not hold."""
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -30,6 +32,7 @@ def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TAKING_MS)  # connections inherit it
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 has a socket of its own
         listener.bind(address)
