@@ -60,10 +60,11 @@ TOLD = ("not marked as in doubt", "repeated without a look", "done twice", "abov
 
 @pytest.mark.kill
 def test_an_engine_that_breaks_promises_is_found_out(store):
-    jobs = (JobPlan(kind="delete", rows=ROWS, missing=0), JobPlan(kind="copy", rows=ROWS, missing=0))
-    sizes = Sizes(chunk_rows=150, first_horizon=40, flush_outcomes=5_000, batch_rows=20)
-    place = Place("task: carried out", 200)
+    """One chunk with hardly any horizon, all of it sent before its first flush is due."""
+    jobs = (JobPlan(kind="copy", rows=ROWS, missing=0),)
+    sizes = Sizes(chunk_rows=ROWS, first_horizon=4, flush_outcomes=5_000, batch_rows=20)
+    dies = {"place": Place("task: carried out", 120), "victim": "server", "in_flight_max": 8}
     untroubled = {"moments": (), "cut_share": 0.0, "foreign_share": 0.0}
-    result = run_round(store, plan(7, jobs=jobs, sizes=sizes, place=place, victim="server", **untroubled), sabotage=SABOTAGE)
+    result = run_round(store, plan(7, jobs=jobs, sizes=sizes, **dies, **untroubled), sabotage=SABOTAGE)
     missing = [sentence for sentence in TOLD if not any(sentence in problem for problem in result.problems)]
     assert not missing, result.problems
