@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from haulier.api import tls
 from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.tls import server_context
 from wire.test_http import Server, everything
@@ -90,7 +91,10 @@ def test_what_is_no_tls_ends_the_connection_and_no_other(start: Start, ca: Autho
     assert emptied(http.connected)
 
 
-def test_a_request_may_come_in_one_packet_with_the_end_of_the_handshake(start: Start, ca: Authority) -> None:
+def test_a_request_may_come_in_one_packet_with_the_end_of_the_handshake(
+    start: Start, ca: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "FAREWELL_SECONDS", 1.0)  # this client says none
     server, http = start()
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_context(ca).wrap_bio(received, sent, server_hostname="localhost")

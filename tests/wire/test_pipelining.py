@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from haulier.api import listening, pacing
+from haulier.api import listening, pacing, tls
 from haulier.api.http import HaulierHttpProtocol, protocol
 from haulier.api.listening import listen
 from haulier.api.tls import server_context
@@ -80,7 +80,7 @@ def all_ended(server: Server, seconds: float = 10) -> bool:
 
 def sent_until_it_stalls(connection: socket.socket, data: bytes, most: int) -> int:
     """So many bytes of it, over and over, does the server take from somebody who does not read."""
-    connection.settimeout(0.5)
+    connection.settimeout(0.3)
     sent = 0
     try:
         while sent < most:
@@ -128,10 +128,10 @@ def test_an_orderly_client_that_sends_ahead_gets_every_answer_in_order(start: St
 
 @pytest.mark.parametrize("behind", [SMALL, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2_000])
 def test_who_sends_ahead_is_not_called_late_for_our_slowness(start: Start, behind: bytes) -> None:
-    server = start(head_seconds=0.3, body_seconds=0.3)
+    server = start(head_seconds=0.2, body_seconds=0.2)
     with server.connection() as connection:
         connection.sendall(HELD + behind * 3)
-        threading.Event().wait(0.8)
+        threading.Event().wait(0.4)
         server.proceed.set()
         assert one_answer(connection).startswith(b"HTTP/1.1 200 ")
 
@@ -153,15 +153,18 @@ def test_what_is_held_of_all_connections_is_bounded(start: Start, monkeypatch: p
 
 
 @pytest.mark.parametrize("ends", [b"", b"Connection: close\r\n"])
-def test_a_client_that_does_not_take_its_answer_is_ended(start: Start, ends: bytes) -> None:
+def test_a_client_that_does_not_take_its_answer_is_ended(start: Start, ends: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "FAREWELL_SECONDS", 0.3)
     server = start(taking_seconds=0.3)
-    body = b"x" * 1_000_000
+    server.server.config.timeout_keep_alive = 1
     with server.connection(receives=2_048) as connection:
-        for _ in range(1 if ends else 8):  # more than the kernel keeps
-            sent_until_it_stalls(
-                connection, b"POST / HTTP/1.1\r\nHost: a\r\n" + ends + b"Content-Length: 1000000\r\n\r\n" + body, 1_000_000
-            )
+        head = b"POST / HTTP/1.1\r\nHost: a\r\n" + ends + b"Content-Length: 1000000\r\n\r\n"
+        connection.sendall(head + b"\0" * 1_000_000)  # answered with six times as much: more than the kernel holds
+        begun = time.monotonic()
+        while not server.seen:
+            time.sleep(0.01)
         assert all_ended(server)
+        assert time.monotonic() - begun > 0.2
 
 
 def test_a_small_answer_that_is_not_taken_does_not_outlive_the_connection(start: Start) -> None:
@@ -187,14 +190,24 @@ def test_what_the_kernel_holds_has_to_be_taken_too(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_client_that_reads_slowly_gets_all_of_it(start: Start) -> None:
-    server = start(taking_seconds=0.3)
+    server = start(taking_seconds=5)
     with server.connection(receives=16_384) as connection:
         head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n"
-        connection.sendall(head + b"x" * 1_000_000)
-        answer = b""
+        connection.sendall(head + b"\0" * 1_000_000)
+        received = 0
         begun = time.monotonic()
         while part := connection.recv(65_536):
-            answer += part
-            if time.monotonic() - begun < 2:
+            received += len(part)
+            if time.monotonic() - begun < 2.5:
                 time.sleep(0.02)
-    assert len(answer) > 1_000_000
+    assert received > 6_000_000
+
+
+def test_a_server_that_stops_waits_little_for_who_says_no_farewell(start: Start) -> None:
+    server = start()
+    with server.connection() as connection:
+        connection.sendall(SMALL)
+        assert one_answer(connection).startswith(b"HTTP/1.1 200 ")
+        begun = time.monotonic()
+        server.stop()
+        assert time.monotonic() - begun < 4

@@ -30,7 +30,8 @@ EXTRA_CONNECTIONS: Final = 64
 EXTRA_SECONDS: Final = 1.0
 BODY_BYTES_MIN: Final = 16 * 1024
 """Of a body, or the rest of it, in the time that its sender may stand still."""
-SHUTDOWN_BODY_SECONDS: Final = 2.0
+SHUTDOWN_SECONDS: Final = 2.0
+"""For what is still on its way when the server ends."""
 
 
 def _too_many() -> Refused:
@@ -241,10 +242,12 @@ class HaulierHttpProtocol(PacedProtocol):
         super().on_message_complete()
 
     def shutdown(self) -> None:
-        """As above it; a body that is still coming gets little more time, for the server waits for it."""
+        """As above it; a body that is still coming, or an end of TLS, gets little more time, for the server waits for it."""
         super().shutdown()
-        if self._in_body and not self.transport.is_closing():
-            self._expect_body(min(self.body_seconds, SHUTDOWN_BODY_SECONDS))
+        if self.transport.is_closing():
+            self.loop.call_later(SHUTDOWN_SECONDS, self.transport.abort)
+        elif self._in_body:
+            self._expect_body(min(self.body_seconds, SHUTDOWN_SECONDS))
 
     def send_400_response(self, msg: str) -> None:
         """The answer to a request that the parser, or a check in one of its events, refused."""

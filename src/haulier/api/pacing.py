@@ -17,7 +17,7 @@ PIECE_BYTES: Final = 512
 HELD_BYTES_MAX: Final = 32 * 1024 * 1024
 """Read, but not parsed yet, of all connections together; one that would add to it is ended."""
 TAKEN_BYTES_MIN: Final = 16 * 1024
-"""Of an answer, in the time that a client has to read on."""
+"""Of an answer, in the time that a client has to read on. Only what is above the kernel's buffers is counted: see `listening`."""
 
 
 class _Flow(FlowControl):

@@ -17,8 +17,8 @@ from haulier.api.http import HaulierHttpProtocol
 
 ACCEPT_AGAIN_SECONDS: Final = 0.5
 """After an accept that failed, as it does when the process has no descriptor left."""
-FAREWELL_SECONDS: Final = 2.0
-"""So long a connection that we end stays for the client's own end of TLS; most do not send one."""
+FAREWELL_SECONDS: Final = 30.0
+"""So long a connection that we end stays for the client to take the rest of its answer, and to end TLS itself."""
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
