@@ -30,7 +30,11 @@ class Verb(NamedTuple):
 
 S3_TAGS = b'<PutJobTaggingRequest xmlns="http://awss3control.amazonaws.com/doc/2018-08-20/"><Tags/></PutJobTaggingRequest>'
 TO_STATUS = ("Ready", "Cancelled", "Paused", "Nonsense")
-BODIES = {("PUT", "set_priority"): {"priority": 3}, ("PUT", "put_tags"): {"tags": {"a": "b"}}}
+BODIES = {
+    ("PUT", "set_priority"): {"priority": 3},
+    ("PUT", "set_limits"): {"concurrency": 3},
+    ("PUT", "put_tags"): {"tags": {"a": "b"}},
+}
 VERBS = [
     Verb("s3", "GET", "/v20180820/jobs/{}"),
     Verb("s3", "POST", "/v20180820/jobs/{}/priority", query={"priority": "3"}),

@@ -215,14 +215,18 @@ class _Wires:
         return Reply(status, f"{message}\n".encode(), headers)
 
     def _wire(self, request: RawRequest) -> Wire | None:
-        """By the path; by the header that names the tenant where the path says nothing."""
+        """By the path; by the header that names the tenant where the path says nothing, or could be another wire's: a base path
+        of the S3 wire may begin as one (docs/decisions/0016)."""
         path = unquote_to_bytes(request.raw_path)
+        names = {name for name, _ in request.headers}
+        for_s3, of_s3 = S3_ROOT.encode() in path, b"x-amz-account-id" in names
+        if for_s3 and of_s3:
+            return self._s3
         if path.startswith(b"/api/"):
             return self._native
         if path == b"/jobs" or path.startswith(b"/jobs/"):
             return self._cos
-        names = {name for name, _ in request.headers}
-        if S3_ROOT.encode() in path or b"x-amz-account-id" in names:
+        if for_s3 or of_s3:
             return self._s3
         return self._cos if b"x-cos-appid" in names else None
 
