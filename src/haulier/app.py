@@ -38,6 +38,7 @@ from haulier.core.policy import Policies
 from haulier.core.policy.rights import Rights
 from haulier.core.ports import Clock
 from haulier.engine.briefs import Briefs
+from haulier.engine.clocksteps import ClockSteps
 from haulier.engine.coordinator import Coordinator
 from haulier.engine.credentials import RoleCredentials
 from haulier.engine.grants import Grants
@@ -124,6 +125,7 @@ class _Parts:
             credentials,
             clock,
             limits=_job_limits(settings),
+            steps=ClockSteps(data_dir / "clock.json", clock),
             crashed=self._crashed,
             brake=self.brake,
         )
@@ -234,6 +236,7 @@ class _Parts:
         self.grants.reload(stores)
         self.engine.reload(stores)
         self.coordinator.limits = _job_limits(settings)
+        self.coordinator.replace_keys()
         self._limit_connections(settings)
         self.service.reload(
             Resolver(stores),

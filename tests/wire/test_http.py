@@ -503,6 +503,28 @@ def test_a_server_that_stops_does_not_wait_for_a_body_that_never_comes() -> None
         assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize(
+    "offer", [b"Upgrade: h2c\r\nConnection: upgrade, HTTP2-Settings\r\n", b"Upgrade: x\r\nConnection: Upgrade\r\n"]
+)
+@pytest.mark.parametrize("size", [b"Content-Length: %d\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_the_body_of_a_request_that_offers_another_protocol_is_no_second_request(
+    server: Server, offer: bytes, size: bytes
+) -> None:
+    server.seen.clear()
+    hidden = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+    framed = size % len(hidden) if b"%" in size else size
+    answer = server.exchange(b"POST /jobs HTTP/1.1\r\nHost: a\r\n" + offer + framed + b"\r\n", hidden)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"without the Upgrade header" in answer
+    assert server.seen == []
+
+
+def test_a_request_without_a_body_may_offer_another_protocol_and_is_served(server: Server) -> None:
+    offer = b"Upgrade: h2c\r\nConnection: close, upgrade\r\n"
+    assert server.exchange(b"GET /jobs HTTP/1.1\r\nHost: a\r\n" + offer + b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
 def test_http_1_0_has_no_transfer_encoding(server: Server) -> None:
     server.seen.clear()
     answer = server.exchange(b"POST /jobs HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")

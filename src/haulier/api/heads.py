@@ -39,6 +39,13 @@ def check_headers(headers: Sequence[tuple[bytes, bytes]], version: str) -> bytes
         raise Refused(400, "HTTP/1.0 knows no Transfer-Encoding.")
     if encodings and [encoding.strip(b" \t").lower() for encoding in encodings] != [b"chunked"]:
         raise Refused(501, "The only Transfer-Encoding that is understood is chunked.")
+    if b"upgrade" in found and (encodings or any(size.strip(b" \t0") for size in found.get(b"content-length", []))):
+        # The parser takes such a request for one without a body, and what follows for the next request.
+        raise Refused(
+            400,
+            "A request with a body must not offer another protocol here: send it without the Upgrade header"
+            " (curl --http1.1; HttpClient.Version.HTTP_1_1 in Java).",
+        )
     return hosts[0].strip(b" \t")
 
 

@@ -21,6 +21,7 @@ from haulier.core.lifecycle import ENDING, TERMINAL, JobStatus
 from haulier.core.ports import Clock, JobStore, Spool
 from haulier.engine import frames
 from haulier.engine.briefs import Briefs
+from haulier.engine.clocksteps import ClockSteps
 from haulier.engine.credentials import RoleAt, RoleCredentials
 from haulier.engine.dispatch import Dispatch
 from haulier.engine.fileunits import FileUnits
@@ -61,10 +62,12 @@ class Coordinator:
         clock: Clock,
         *,
         limits: JobLimits,
+        steps: ClockSteps | None = None,
         crashed: Callable[[BaseException], None],
         brake: Brake | None = None,
     ) -> None:
-        """`crashed` is called when the loop ends by an error: the process should end then, for nothing moves any more."""
+        """`steps` keeps the steps of our clock; None = it makes none. `crashed` is called when the loop ends by an error: the
+        process should end then, for nothing moves any more."""
         self._brake = brake or Brake()
         self._jobstore = jobstore
         self._engine = engine
@@ -72,6 +75,7 @@ class Coordinator:
         self._clock = clock
         self.limits = limits
         """May be replaced at any time."""
+        self._steps = steps
         self._crashed = crashed
         self._proofs = proofs
         self._grants = grants
@@ -80,13 +84,14 @@ class Coordinator:
         self._progress = Progress(clock)
         self._dispatch = Dispatch(engine, briefs, self._progress)
         self._file_units = FileUnits(jobstore, self._runs, self._dispatch, self._progress, proofs, spool, clock)
-        self._hand_out = HandOut(self._runs, self._dispatch, self._progress, proofs, clock)
+        self._hand_out = HandOut(self._runs, self._dispatch, self._progress, proofs, clock, steps)
         self._life = JobLife(jobstore, self._dispatch, self._progress, self._file_units, self._hand_out, proofs, clock)
         self._heard: dict[str, int] = {}
         self._acknowledged: dict[str, int] = {}
         self._committed_at = self._stored_at = float("-inf")
         self._stalled_until = 0.0
         self._reload = threading.Event()
+        self._rekey = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coordinator", daemon=True)
         self._listener = threading.Thread(target=self._listen, name="changes", daemon=True)
@@ -117,6 +122,12 @@ class Coordinator:
     def reload(self) -> None:
         """Read the unfinished jobs again at the next turn: something was changed."""
         self._reload.set()
+
+    def replace_keys(self) -> None:
+        """The settings have other keys for roles and stores: the runners are told at the next turn, for what runs there. From any
+        thread."""
+        self._rekey.set()
+        self._engine.wake()
 
     def begin_stop(self) -> None:
         """Let the runners end what is in flight; `stop` waits for it. From any thread, and from a signal handler."""
@@ -170,10 +181,15 @@ class Coordinator:
         for at, credentials in self._credentials.turn():
             frame = frames.Access(account=at.account, role=at.role, store=at.store, credentials=credentials)
             self._dispatch.tell_all(frame)
+        if self._rekey.is_set():
+            self._rekey.clear()
+            for frame in self._dispatch.access_of(run.job for run in self._runs.values() if run.runners()):
+                self._dispatch.tell_all(frame)
 
     def _commit_and_decide(self) -> None:
         self._readiness.waits_for("the job store")
         try:
+            self._look_at_clock()
             if self._progress.urgent or (self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS):
                 self._commit()
             if self._reload.is_set():
@@ -187,6 +203,13 @@ class Coordinator:
             _log.error("the job store cannot be used; trying again", error=str(error))
             self._stalled_until = self._clock.monotonic() + STALL_SECONDS
             self._progress.urgent = False
+
+    def _look_at_clock(self) -> None:
+        try:
+            if self._steps is not None:
+                self._steps.look()
+        except OSError as error:
+            raise Unavailable(f"a step of the clock cannot be kept: {error}") from error
 
     def _decide(self) -> None:
         """What each job needs next, and which chunks go out."""

@@ -1,10 +1,13 @@
 """Giving units to runners: which runners there are, the attempt that names each handing-out, the brief that goes with it."""
 
+from collections.abc import Iterable, Sequence
+
 from haulier.core.chunk import Attempt
 from haulier.core.errors import JobFailure
+from haulier.core.job import Job
 from haulier.engine.briefs import Briefs
 from haulier.engine.credentials import CredentialsAwaited
-from haulier.engine.frames import Control, Down, JobBrief, Submit, Unit
+from haulier.engine.frames import Access, Control, Down, JobBrief, Submit, Unit
 from haulier.engine.jobrun import JobRun
 from haulier.engine.port import Engine
 from haulier.engine.progress import Progress
@@ -63,6 +66,19 @@ class Dispatch:
         except CredentialsAwaited as awaited:
             self._progress.wait(run, awaited.problem)
             return None
+
+    def access_of(self, jobs: Iterable[Job]) -> Sequence[Access]:
+        """The credentials that the jobs act with by now, each role's once; none of a job that may act no more."""
+        found: dict[tuple[str, str, str], Access] = {}
+        for job in jobs:
+            try:
+                access = self._briefs.brief(job).access
+            except (JobFailure, CredentialsAwaited):
+                continue
+            for store, credentials in access.items():
+                at = job.account, job.role, store
+                found[at] = Access(account=job.account, role=job.role, store=store, credentials=credentials)
+        return tuple(found.values())
 
     def weight(self, account: str) -> float:
         """See `Briefs.weight`."""

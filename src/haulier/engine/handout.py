@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 import structlog
 
 from haulier.core.chunk import Attempt
@@ -10,6 +11,7 @@ from haulier.core.history import EventKind
 from haulier.core.lifecycle import ENDING, JobStatus
 from haulier.core.ports import ChunkReleased, ChunkSealed, ChunksOpened, Clock, SegmentAdded
 from haulier.engine import frames
+from haulier.engine.clocksteps import ClockSteps
 from haulier.engine.dispatch import Dispatch
 from haulier.engine.jobrun import JobRun
 from haulier.engine.progress import Progress
@@ -29,12 +31,21 @@ _log = structlog.get_logger(__name__)
 class HandOut:
     """Where each chunk is stands in its `JobRun`; here is what moves it there."""
 
-    def __init__(self, runs: Mapping[str, JobRun], dispatch: Dispatch, progress: Progress, proofs: Proofs, clock: Clock) -> None:
+    def __init__(
+        self,
+        runs: Mapping[str, JobRun],
+        dispatch: Dispatch,
+        progress: Progress,
+        proofs: Proofs,
+        clock: Clock,
+        steps: ClockSteps | None,
+    ) -> None:
         self._runs = runs
         self._dispatch = dispatch
         self._progress = progress
         self._proofs = proofs
         self._clock = clock
+        self._steps = steps
         self.outdated_files: list[str] = []
         """Segments of sealed chunks: to be removed once the sealing is stored."""
 
@@ -70,9 +81,8 @@ class HandOut:
             if brief is None:
                 allowed -= {chosen.job}
                 continue
-            self._dispatch.submit(
-                runner, brief, run.hand_out(self._dispatch.next_attempt(), runner, self._proofs.read_backs(run.job))
-            )
+            unit = run.hand_out(self._dispatch.next_attempt(), runner, self._proofs.read_backs(run.job))
+            self._submit(runner, brief, unit)
             load[runner] += 1
 
     def _load(self) -> dict[str, int]:
@@ -105,8 +115,12 @@ class HandOut:
             runner = min(load, key=lambda name: (load[name], name))
             if load[runner] >= CHUNKS_PER_RUNNER_MAX:
                 return
-            self._dispatch.submit(runner, brief, run.hand_out_settling(index, self._dispatch.next_attempt(), runner))
+            self._submit(runner, brief, run.hand_out_settling(index, self._dispatch.next_attempt(), runner))
             load[runner] += 1
+
+    def _submit(self, runner: str, brief: frames.JobBrief, unit: frames.RunChunk) -> None:
+        chunk = unit.chunk if self._steps is None else self._steps.seen_from_now(unit.chunk)
+        self._dispatch.submit(runner, brief, msgspec.structs.replace(unit, chunk=chunk))
 
     def _candidates(self, allowed: frozenset[str]) -> list[Candidate]:
         return [
@@ -181,9 +195,8 @@ class HandOut:
         index = None if run is None else run.chunk_of(event.attempt)
         if run is None or index is None:
             return
-        horizon = run.chunks[index].horizon
-        if event.passing:  # it could not be loaded: nothing of it was sent
-            horizon = run.doubt(index)
+        horizon = run.doubt(index)  # it could not be loaded: nothing of it was sent
+        if event.passing:
             run.retry_at = self._clock.monotonic() + RETRY_SECONDS
             self._tell_trouble(run, event)
         elif index not in run.settling:

@@ -149,6 +149,9 @@ class JobLife:
             self._progress.fail(run, "FailureThresholdExceeded", reason)
         elif not run.unsealed:
             self._progress.move(run, JobEvent.TASKS_DONE)
+        elif (store := self._proofs.gone(job)) is not None:
+            # No runner is granted anything there any more: what it has of the job would wait for ever.
+            self._progress.fail(run, "UnknownBucket", f"store {store!r} is no longer in the settings")
         elif (store := self._proofs.read_only(job)) is not None:
             # Chunks that runners have would go on for hours: what the operator says holds at once (decisions §1).
             self._progress.fail(run, "RoleNotAllowed", f"store {store!r} is read-only in the settings")

@@ -45,6 +45,7 @@ class Proofs:
     def __init__(self, stores: Sequence[Store], clock: Clock) -> None:
         self._clock = clock
         self._stores = {store.name: store for store in stores}
+        self._taken_out: frozenset[str] = frozenset()
         self._servers: dict[str, str] = {}
         """Store → its Server header, as last seen."""
         self._kept: dict[tuple[FindingKey, str], tuple[int, Finding]] = {}
@@ -55,6 +56,7 @@ class Proofs:
     def reload(self, stores: Sequence[Store]) -> None:
         """Other settings: a store that has changed is tried anew. From any thread."""
         before, self._stores = self._stores, {store.name: store for store in stores}
+        self._taken_out = (self._taken_out | before.keys()) - self._stores.keys()
         same = {name for name, store in self._stores.items() if before.get(name) == store}
         self._kept = {key: found for key, found in list(self._kept.items()) if key[0].store in same}
 
@@ -90,6 +92,12 @@ class Proofs:
     def read_only(self, job: Job) -> str | None:
         """A store that the job changes and that the settings say is not to be changed."""
         return next((name for name in job.row_stores if name in self._stores and self._stores[name].read_only), None)
+
+    def gone(self, job: Job) -> str | None:
+        """A store that the job's rows or its other buckets are on and that was taken out of the settings while we ran; a job that
+        begins without its store fails at its first chunk."""
+        named = (*job.row_stores, *(placed.store for placed in job.placements))
+        return next((name for name in named if name in self._taken_out), None)
 
     def untried(self, job: Job) -> Sequence[tuple[str, str]]:
         """The stores on which the settings let the job run without a trial, and by which word (`off`, `known`)."""

@@ -54,7 +54,7 @@ class Exchange:
         self._virtual = store.addressing == "virtual"
         self._ca_file = store.ca_file
         self._forms: dict[tuple[str, str, Headers, tuple[str, ...]], Form] = {}
-        self._sample_at = 0
+        self._sampled_at = self._sample_at = 0
         self._rejected: Credentials | None = None
         self.when_rejected: Callable[[Credentials], None] = lambda _: None
         self.ahead_ms = 0
@@ -182,7 +182,7 @@ class Exchange:
                 answer = await request
             finally:
                 gate.in_flight -= 1
-            if second >= self._sample_at:
+            if second >= self._sample_at or second < self._sampled_at:  # the latter when our clock was put back
                 self._sample_clock(answer, second)
             if 200 <= answer.status < 300:
                 try:
@@ -276,7 +276,7 @@ class Exchange:
     def _sample_clock(self, answer: Answer, second: int) -> None:
         if not answer.status:
             return  # the next answer is the sample: until there is one nobody can tell who has written an object when
-        self._sample_at = second + CLOCK_SAMPLE_SECONDS
+        self._sampled_at, self._sample_at = second, second + CLOCK_SAMPLE_SECONDS
         if time_ms(answer.headers.get("date")) is not None:
             self.ahead_ms = self._skew_ms(answer)
         self.throttle.gate.server = answer.headers.get("server", "")
