@@ -22,7 +22,7 @@ from haulier.core.policy.rights import Rights
 from haulier.engine import frames
 from haulier.engine.briefs import Briefs
 from haulier.engine.coordinator import Coordinator
-from haulier.engine.credentials import RoleCredentials
+from haulier.engine.credentials import CredentialsAwaited, RoleCredentials
 from haulier.engine.grants import Grants
 from haulier.engine.joblife import JobLimits
 from haulier.engine.port import FromRunner, RunnerJoined, RunnerLost
@@ -1237,3 +1237,33 @@ def test_a_store_that_stays_away_for_a_day_ends_the_job_with_what_its_last_word_
     job = stage.settle()
     assert (job.status, job.failure.code, job.waits) == ("Failed", "StoreUnreachable", None)
     assert job.failure.reason == "store 'main' does not answer: timed out; so it was for 24 hours"
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_an_sts_says_of_a_role_as_it_was_is_not_taken_for_what_it_has_become(refused):
+    asked = []
+
+    def assume(how, session):
+        asked.append((how.arn, Future()))
+        return asked[-1][1]
+
+    clock = Clock()
+    credentials = RoleCredentials(assume, clock, lambda: 0.5)
+    wide, narrow = (
+        AssumedRole(arn=arn, endpoint="http://sts", caller=Credentials("a", "b"), region="us-east-1")
+        for arn in ("arn:wide", "arn:narrow")
+    )
+    role = accounts()[0].roles[0]
+    for how in (wide, narrow):
+        with pytest.raises(CredentialsAwaited):
+            credentials.of(replace(role, assumed={"main": how}), "main")
+        credentials.turn()
+    old = asked[0][1]
+    old.set_exception(StsRefused("AccessDenied", "not you")) if refused else old.set_result(
+        Credentials("WIDE", "S", expires_ms=10**15)
+    )
+    assert credentials.turn() == []
+    assert [arn for arn, _ in asked] == ["arn:wide", "arn:narrow"]
+    asked[1][1].set_result(Credentials("NARROW", "S", expires_ms=10**15))
+    assert [given.access_key for _, given in credentials.turn()] == ["NARROW"]
+    assert credentials.of(replace(role, assumed={"main": narrow}), "main").access_key == "NARROW"

@@ -75,7 +75,7 @@ class RoleCredentials:
         self._random = random
         self._answered = answered
         self._leases: dict[RoleAt, _Lease] = {}
-        self._asking: dict[tuple[str, str], tuple[RoleAt, Future[Credentials]]] = {}
+        self._asking: dict[tuple[str, str], tuple[RoleAt, _Lease, Future[Credentials]]] = {}
 
     def of(self, role: Role, store: str) -> Credentials:
         """The credentials of the role there. Raises CredentialsAwaited, or JobFailure `RoleNotAllowed` where STS refuses."""
@@ -109,17 +109,18 @@ class RoleCredentials:
             role = at.account, at.role
             if now >= lease.ask_at and now - lease.wanted_at < WANTED_SECONDS and role not in self._asking:
                 future = self._assume(lease.how, session_name(at.account, at.role))
-                self._asking[role] = at, future
+                self._asking[role] = at, lease, future
                 future.add_done_callback(lambda _: self._answered())
         return new
 
     def _take_answers(self) -> list[tuple[RoleAt, Credentials]]:
         new = []
-        for role, (at, future) in list(self._asking.items()):
+        for role, (at, lease, future) in list(self._asking.items()):
             if not future.done():
                 continue
             del self._asking[role]
-            lease = self._leases[at]
+            if self._leases.get(at) is not lease:
+                continue  # the role is another one by now: what was answered, good or bad, is of the one before
             try:
                 credentials = future.result()
             except (HaulierError, CancelledError) as error:
