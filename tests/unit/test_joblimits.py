@@ -90,6 +90,15 @@ def test_a_limited_job_waits_for_its_first_grant_and_a_limit_that_is_lifted_hold
     assert set(gates.usage()) == {PREFIX + "a", PREFIX + "b"}
     gates.regrant({"main": Grant(5)})
     assert (limited.may_start(), free.may_start()) == (True, True)
-    gates.keep({"b"})
-    assert gates.of("b", limited=False) is free
-    assert gates.of("a", limited=True) is not limited
+    assert gates.of("a", limited=True) is limited
+
+
+def test_a_gate_that_is_made_anew_has_the_grant_that_came_before() -> None:
+    gates = JobGates(VirtualClock())
+    gate = gates.of("a", limited=True)
+    gates.regrant({PREFIX + "a": Grant(1)})
+    del gate  # the runner has no chunk of the job any more
+    assert gates.usage() == {}
+    again = gates.of("a", limited=True)
+    assert again.limited
+    assert again.may_start(), "no other grant will come while the shares are the same"

@@ -96,8 +96,8 @@ def test_all_may_run_while_there_are_places_for_all():
     assert may_run(jobs, 100) == {job.id for job in jobs}
 
 
-def preparing(name, account, priority=1, created_ms=0, status="Preparing"):
-    return a_job(id=name, account=account, priority=priority, created_ms=created_ms, status=status)
+def preparing(name, account, priority=1, created_ms=0):
+    return a_job(id=name, account=account, priority=priority, created_ms=created_ms, status="Preparing")
 
 
 def test_accounts_take_turns_at_units_of_whole_files_by_what_they_have_and_their_weight():
@@ -107,11 +107,10 @@ def test_accounts_take_turns_at_units_of_whole_files_by_what_they_have_and_their
     assert in_turn(jobs, {"rival": 1}, {"acme": 3.0, "rival": 1.0}.get) == ["a0", "a1", "a2", "a3", "r0"]
 
 
-def test_in_an_account_what_is_prepared_or_reported_comes_first_then_the_higher_priority_then_the_older():
+def test_in_an_account_the_higher_priority_has_the_first_unit_then_the_older_job():
     jobs = [
-        preparing("ready", "acme", priority=9, status="Ready"),
+        preparing("young", "acme", created_ms=2),
         preparing("old", "acme", created_ms=1),
-        preparing("young", "acme", created_ms=2, status="Completing"),
         preparing("high", "acme", priority=5, created_ms=3),
     ]
-    assert in_turn(jobs, {}, lambda _: 1.0) == ["high", "old", "young", "ready"]
+    assert in_turn(jobs, {}, lambda _: 1.0) == ["high", "old", "young"]

@@ -10,11 +10,11 @@ at the same rate. It is kept in a file beside the database, so that steps while 
 was not booted anew. A stored time that lies in the future is proof of a step of unknown size.
 """
 
-import contextlib
 import json
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -40,11 +40,19 @@ class Boot(NamedTuple):
     elapsed_ms: int
 
 
+@cache
+def _boot_name() -> str | None:
+    """The same as long as we run."""
+    try:
+        return BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return None
+
+
 def this_boot() -> Boot | None:
     """None where the system does not tell."""
-    with contextlib.suppress(OSError, AttributeError):
-        return Boot(BOOT_ID.read_text("ascii").strip(), time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000)
-    return None
+    name = _boot_name()
+    return None if name is None else Boot(name, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000)
 
 
 class _Kept(msgspec.Struct):

@@ -28,7 +28,8 @@ GIVE_UP_MS: Final = 24 * 3600 * 1000
 
 FileUnitEnded = frames.Prepared | frames.Probed | frames.Delivered | frames.Dropped | frames.UnitFailed
 
-_WANTED_IN: Final = frozenset({JobStatus.PREPARING, JobStatus.READY, *ENDING})
+_WANTED_IN: Final = frozenset({JobStatus.PREPARING, *ENDING})
+"""Where units take long. A trial, which a Ready job may need, does not: so the many that are Ready need not be put in order."""
 
 _log = structlog.get_logger(__name__)
 

@@ -6,8 +6,10 @@ a place of the store from others. So a task that has begun goes on, and what it 
 Everything here belongs to the driver's thread.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from haulier.core.effects import Effect, Gather, Request
 from haulier.core.grants import Grant, Usage
@@ -23,7 +25,7 @@ PREFIX: Final = "job/"
 class JobGate:
     """One job in one runner. Without limits everything may start."""
 
-    __slots__ = ("_gate", "limited")
+    __slots__ = ("__weakref__", "_gate", "limited")
 
     def __init__(self, clock: Clock) -> None:
         self._gate = Gate(clock)
@@ -90,36 +92,39 @@ class JobGate:
 
 
 class JobGates:
-    """The gates of one runner's jobs; made when first asked for. From any thread."""
+    """The gates of one runner's jobs: made when first asked for, and kept as long as somebody has them. From any thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._gates: dict[str, JobGate] = {}
+        self._lock = threading.Lock()
+        self._gates: WeakValueDictionary[str, JobGate] = WeakValueDictionary()
+        self._grants: Mapping[str, Grant] = {}
 
     def of(self, job: str, *, limited: bool) -> JobGate:
         """The job's gate. One that is `limited` and has no grant yet lets nothing through until one comes."""
-        gate = self._gates.get(job)
-        if gate is None:
-            gate = self._gates.setdefault(job, JobGate(self._clock))
-            if limited:
-                gate.regrant(Grant())
-        return gate
-
-    def keep(self, jobs: set[str]) -> None:
-        """Forget the others."""
-        for job in self._gates.keys() - jobs:
-            del self._gates[job]
+        with self._lock:
+            gate = self._gates.get(job)
+            if gate is None:
+                gate = self._gates[job] = JobGate(self._clock)
+                gate.regrant(self._grants.get(PREFIX + job, Grant() if limited else None))
+            return gate
 
     def regrant(self, grants: Mapping[str, Grant]) -> None:
-        """What holds from now on; a job that is not named has no limits."""
-        for job, gate in tuple(self._gates.items()):
-            gate.regrant(grants.get(PREFIX + job))
+        """What holds from now on, also for gates that are made later; a job that is not named has no limits."""
+        with self._lock:
+            self._grants = grants
+            for job, gate in self._gates.items():
+                gate.regrant(grants.get(PREFIX + job))
+
+    def _all(self) -> list[tuple[str, JobGate]]:
+        with self._lock:
+            return list(self._gates.items())
 
     @property
     def want_more(self) -> bool:
         """Whether a job was held back since the last `usage`."""
-        return any(gate.wants_more for gate in tuple(self._gates.values()))
+        return any(gate.wants_more for _, gate in self._all())
 
     def usage(self) -> dict[str, Usage]:
         """What each limited job did since the last call."""
-        return {PREFIX + job: gate.usage() for job, gate in tuple(self._gates.items()) if gate.limited}
+        return {PREFIX + job: gate.usage() for job, gate in self._all() if gate.limited}

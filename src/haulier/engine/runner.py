@@ -213,8 +213,6 @@ class Runner:
             if run.finished:
                 self._horizons.pop((run.job, run.unit.chunk.index), None)
         self._runs = [run for run in self._runs if not run.finished]
-        if not self._loading:
-            self._job_gates.keep({run.job for run in self._runs})
 
     def _regrant(self, frame: Renew) -> None:
         self._gates.regrant({name: grant for name, grant in frame.grants.items() if not name.startswith(PREFIX)})

@@ -44,10 +44,9 @@ def choose(candidates: Iterable[Candidate]) -> Candidate | None:
 
 def in_turn(jobs: Iterable[Job], busy: Mapping[str, int], weight: Callable[[str], float]) -> Sequence[str]:
     """Ids of the jobs in the order in which they are given units of whole files, which are few: one account after the other by
-    what it has of them for its weight (`busy`); in an account first what is prepared or reported, then the highest priority, then
-    the older job."""
+    what it has of them for its weight (`busy`); in an account the highest priority first, then the older job."""
     waiting: dict[str, deque[Job]] = {}
-    for job in sorted(jobs, key=lambda job: (job.status == JobStatus.READY, -job.priority, job.created_ms, job.id)):
+    for job in sorted(jobs, key=lambda job: (-job.priority, job.created_ms, job.id)):
         waiting.setdefault(job.account, deque()).append(job)
     shares = [(busy.get(account, 0) / weight(account), account) for account in waiting]
     heapq.heapify(shares)
