@@ -11,7 +11,7 @@ from e2e.faulty import FaultyBench
 from haulier.audit.files import files
 from haulier.cli import main
 from haulier.cli.exits import Exit
-from haulier.testing.faulty_s3 import ERROR_500, Fault, Seen
+from haulier.testing.faulty_s3 import DELAY, ERROR_500, Fault, Seen
 
 KEYS = [f"k{number:05}" for number in range(6_000)]
 TAGS = {"S3PutObjectTagging": {"TagSet": [{"Key": "a", "Value": "b"}]}}
@@ -25,7 +25,9 @@ def paused_by(bench: FaultyBench, job_id: str) -> tuple[str, str | None]:
 
 
 def reading_fails(seen: Seen) -> Fault | None:
-    return Fault(ERROR_500) if seen.method == "GET" and BROKEN in seen.target else None
+    if seen.method == "GET" and BROKEN in seen.target:
+        return Fault(ERROR_500)
+    return Fault(DELAY, 0.5) if seen.method == "PUT" else None  # so that nothing has ended by itself before it is stopped
 
 
 def assert_silence(bench: FaultyBench, seconds: float) -> None:

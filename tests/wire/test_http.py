@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 import uvicorn
@@ -535,3 +535,45 @@ def test_http_1_0_has_no_transfer_encoding(server: Server) -> None:
 @pytest.mark.parametrize("path", ["/api/v1/v20180820/jobs", "/%61pi/v1/v20180820/jobs", "/api/v20180820"])
 def test_the_native_api_is_served_to_nobody_who_takes_it_for_a_proxy(server: Server, path: str) -> None:
     assert server.ask(f"http://{server.host}{path}")[0] == 403
+
+
+# -- answers
+
+
+class Spied(HaulierHttpProtocol):
+    """Keeps what is written to the transport, write by write."""
+
+    written: ClassVar[list[bytes]] = []
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.transport = SpyTransport(transport, self.written)  # type: ignore[assignment]
+
+
+class SpyTransport:
+    def __init__(self, transport: asyncio.Transport, written: list[bytes]) -> None:
+        self._transport = transport
+        self._written = written
+
+    def write(self, data: bytes) -> None:
+        self._written.append(bytes(data))
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def test_an_answers_head_goes_out_with_its_body_in_one_write() -> None:
+    """A server killed between the two leaves a head, which botocore takes for a success without members."""
+    Spied.written.clear()
+    server = Server(Spied, "uvloop")
+    try:
+        head = b"POST /jobs HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+        assert server.exchange(head, b"x").count(b"HTTP/1.1 ") == 2
+        assert [part[:13] for part in Spied.written] == [b"HTTP/1.1 100 ", b"HTTP/1.1 200 "]
+        assert Spied.written[1].endswith(b"}")
+        Spied.written.clear()
+        assert server.ask("/jobs", method="HEAD")[0] == 200
+        assert len(Spied.written) == 1
+    finally:
+        server.stop()

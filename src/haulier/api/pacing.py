@@ -2,6 +2,8 @@
 
 * Pipelined requests are parsed and read only as far as their turn is near: what is sent ahead stays with its sender.
 * A client that takes nothing of its answer for 30 s is hung up on.
+
+And an answer's head goes out with the beginning of its body.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ PIECE_BYTES: Final = 512
 """Parsed at a time, and nothing while a request waits for its turn: so no more than twenty can wait on a connection."""
 HELD_BYTES_MAX: Final = 32 * 1024 * 1024
 """Read, but not parsed yet, of all connections together; one that would add to it is ended."""
+CONTINUE: Final = b"HTTP/1.1 100 "
 TAKEN_BYTES_MIN: Final = 16 * 1024
 """Of an answer, in the time that a client has to read on. Only what is above the kernel's buffers is counted: see `listening`."""
 
@@ -31,6 +34,35 @@ class _Flow(FlowControl):
         """As above it, unless we are behind."""
         if not self._behind():
             super().resume_reading()
+
+
+class HeadWithBody:
+    """What a request's answer is written to: its head waits for what comes next, and both go out in one write.
+
+    A server that dies between the two would leave a head alone, which botocore takes for a success that says nothing.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self._begun = False
+
+    def write(self, data: bytes) -> None:
+        """The head first, `100 Continue` aside; then parts of the body."""
+        if not self._begun and not data.startswith(CONTINUE):
+            self._head, self._begun = data, True
+            return
+        if self._head is not None:
+            data, self._head = self._head + data, None
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Of the transport."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """A head that no body has followed stays unsaid."""
+        self._transport.close()
 
 
 class Held:
@@ -123,6 +155,8 @@ class PacedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """As above it."""
         self._in_turn = cycle
+        if cycle.scope["method"] != "HEAD":
+            cycle.transport = HeadWithBody(self.transport)  # type: ignore[assignment]  # all that a cycle does with it
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
