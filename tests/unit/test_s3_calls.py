@@ -234,6 +234,21 @@ def test_the_stores_clock_is_known_from_its_first_answer_though_it_was_away_befo
     assert abs(calls.store.ahead_ms + 60_000) <= 1000
 
 
+def test_the_stores_clock_is_looked_at_again_when_ours_was_put_back() -> None:
+    calls = Calls()
+
+    def answer(_: Request) -> Answer:
+        return Answer(200, headers(date=formatdate(theirs + calls.clock.monotonic(), usegmt=True)), GOOD.body)
+
+    theirs = calls.clock.now_ms() / 1000
+    calls.runner = EffectRunner(clock=calls.clock, answer=answer)
+    calls.copy()
+    assert abs(calls.store.ahead_ms) <= 1000
+    calls.clock._start_ms -= 600_000
+    calls.copy()
+    assert abs(calls.store.ahead_ms - 600_000) <= 1000
+
+
 def test_the_stores_clock_is_taken_over_once_when_it_refuses_ours() -> None:
     calls = Calls()
     ahead = 7200
