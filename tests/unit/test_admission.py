@@ -113,7 +113,7 @@ def test_what_the_work_raises_is_raised() -> None:
 
 
 def test_bodies_have_so_much_room_together_and_give_it_back() -> None:
-    room = BodyRoom(40)
+    room = BodyRoom(40, own=0)
     with contextlib.ExitStack() as held:
         for number in range(4):
             held.enter_context(room.hold(f"peer {number}", f"key {number}"))(10)
@@ -125,7 +125,7 @@ def test_bodies_have_so_much_room_together_and_give_it_back() -> None:
 
 
 def test_one_address_cannot_take_all_the_room_nor_can_one_key() -> None:
-    room = BodyRoom(40)
+    room = BodyRoom(40, own=0)
     with (
         room.hold("one", "a") as one,
         room.hold("one", "b") as again,
@@ -143,3 +143,18 @@ def test_one_address_cannot_take_all_the_room_nor_can_one_key() -> None:
             three(1)
         with room.hold("four", None) as four:
             four(10)
+
+
+def test_a_small_body_is_let_in_however_full_the_room_is() -> None:
+    room = BodyRoom(40, own=10)
+    with contextlib.ExitStack() as held:
+        for number in range(4):
+            held.enter_context(room.hold(f"peer {number}", f"key {number}"))(20)
+        with room.hold("owner", "key 1") as take:
+            take(4)
+            take(6)
+            with pytest.raises(Overloaded):
+                take(1)
+    with room.hold("owner", "key 1") as take:
+        take(15)
+        take(5)

@@ -41,6 +41,7 @@ EXAMPLES = [
         metadata=NewMetadata(content_type="image/png", expires_ms=1_800_000_000_000, user={"Colour": "red"}),
         tags={"a": "b"},
         storage_class="STANDARD_IA",
+        sse="aws:kms",
         bucket_key=True,
         modified_since_ms=5,
         key_bytes_max=850,

@@ -262,7 +262,7 @@ def test_the_place_of_the_report_is_tried_and_left_as_it_was(room):
         (StoreError(0, "NoAnswer", "reset", unknown=True), True),
         (StoreError(501, "NotImplemented", "never heard of it"), False),
         (StoreError(400, "InvalidRequest", "no"), False),
-        (StoreError(0, "StoreUnreachable", "for a day"), False),
+        (StoreError(0, "StoreUnreachable", "connection refused"), True),
     ],
 )
 def test_a_store_in_trouble_fails_no_job_that_is_being_prepared(room, call, refusal, passing):

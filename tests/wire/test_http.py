@@ -279,6 +279,13 @@ def test_another_transfer_encoding_is_refused(server: Server, encoding: bytes, s
     assert answer.split()[1] == status
 
 
+def test_two_hundred_parameters_are_let_in_and_one_more_is_not(server: Server) -> None:
+    query = "&".join(f"{number}=a" for number in range(200))
+    assert server.ask(f"/jobs?{query}")[0] == 200
+    status, _, said = server.ask(f"/jobs?{query}&more")
+    assert (status, said) == (400, b"The request's query has more than 200 parameters.")
+
+
 def test_a_hundred_headers_are_let_in_and_one_more_is_not(server: Server) -> None:
     fields = [f"x-{number}: y" for number in range(98)]
     assert server.ask("/jobs", *fields)[0] == 200

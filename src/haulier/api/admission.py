@@ -33,7 +33,10 @@ BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of the bodies that are held at a time, whoever sends them: they are held before their signature can be checked."""
 PEER_SHARE: Final = 4
 KEY_SHARE: Final = 2
-"""One address has at most a fourth of that, and one key half: nobody can keep all others out."""
+"""One address has at most a fourth of that, and one key half."""
+OWN_BYTES: Final = 16 * 1024
+"""Of each body, besides: what a server with so many connections holds anyhow. Nearly every request is smaller, so whoever fills
+the room with large ones, by an id of a key that is no secret, keeps none of those out."""
 TOLD_SECONDS: Final = 10.0
 
 _log = structlog.get_logger(__name__)
@@ -138,8 +141,9 @@ class Admission:
 class BodyRoom:
     """How much of bodies may be held at a time. For one event loop."""
 
-    def __init__(self, most: int = BODY_BYTES_MAX) -> None:
+    def __init__(self, most: int = BODY_BYTES_MAX, own: int = OWN_BYTES) -> None:
         self._most = most
+        self._own = own
         self._all = 0
         self._by_peer: Counter[str] = Counter()
         self._by_key: Counter[str | None] = Counter()
@@ -148,10 +152,14 @@ class BodyRoom:
     def hold(self, peer: str, key: str | None) -> Iterator[Callable[[int], None]]:
         """Takes room by the function that it gives, until the block ends. The function raises Overloaded when there is none, or
         none for the address `peer`, or the key that the request names (None = it names none that is known)."""
-        taken = 0
+        received = taken = 0
 
         def take(size: int) -> None:
-            nonlocal taken
+            nonlocal received, taken
+            received += size
+            size = max(0, received - self._own) - taken
+            if not size:
+                return
             if (
                 self._all + size > self._most
                 or self._by_peer[peer] + size > self._most // PEER_SHARE

@@ -7,6 +7,8 @@ from urllib.parse import unquote_to_bytes
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 HEADERS_MAX: Final = 100
+PARAMETERS_MAX: Final = 200
+"""Of a query: each is decoded and sorted before it is known whose the request is, and none of ours has half as many."""
 
 _PROXIED: Final = re.compile(rb"/jobs(?:[/?].*)?|(?:/[^?]*)?/v20180820(?:[/?].*)?", re.DOTALL)
 """The two wires' paths, that of S3 also behind the base path of an endpoint URL."""
@@ -50,7 +52,10 @@ def check_headers(headers: Sequence[tuple[bytes, bytes]], version: str) -> bytes
 
 
 def check_target(method: bytes, target: bytes, host: bytes) -> bytes:
-    """Path and query of the target. Raises Refused for what is neither a path nor absolute for one of the wires."""
+    """Path and query of the target. Raises Refused for what is neither a path nor absolute for one of the wires, and for a query
+    of too many parameters."""
+    if target.count(b"&") >= PARAMETERS_MAX:
+        raise Refused(400, f"The request's query has more than {PARAMETERS_MAX} parameters.")
     if method == b"CONNECT":
         raise Refused(405, "This server is no proxy.")
     if target.startswith(b"/"):

@@ -86,23 +86,16 @@ class _Builder:
             raise DocumentTooLarge(f"the body holds more than {ELEMENTS_MAX:,} elements")
         if len(self._open) >= DEPTH_MAX:
             raise DocumentTooLarge(f"the body's elements lie more than {DEPTH_MAX} deep")
-        self._scopes.append(_scope(self._scopes[-1], attributes) if attributes else self._scopes[-1])
-        prefix, _, tag = name.rpartition(":")
-        element = Element(tag, self._namespace(prefix) or None)
+        scope = _scope(self._scopes[-1], attributes) if attributes else self._scopes[-1]
+        self._scopes.append(scope)
+        namespace, tag = _expanded(name, scope, scope.get("", ""))
+        element = Element(tag, namespace or None)
         if self._open:
             self._open[-1].children.append(element)
         else:
             self.root = element
         self._open.append(element)
         self._texts.append([])
-
-    def _namespace(self, prefix: str) -> str:
-        namespace = self._scopes[-1].get(prefix, "")
-        if prefix and not namespace:
-            raise MalformedDocument(
-                "", f"the body is not well-formed XML: no namespace is declared for the prefix {prefix[:80]!r}"
-            )
-        return namespace
 
     def end(self, _name: str) -> None:
         self._scopes.pop()
@@ -112,22 +105,40 @@ class _Builder:
         self._texts[-1].append(data)
 
 
+def _expanded(name: str, scope: Mapping[str, str], default: str) -> tuple[str, str]:
+    """Namespace and local part of a name (Namespaces in XML, §4); `default` is the namespace of names without a prefix."""
+    prefix, colon, local = name.partition(":")
+    if not colon:
+        return default, name
+    if not prefix or not local or ":" in local:
+        raise _malformed(f"{name[:80]!r} is no name")
+    namespace = scope.get(prefix)
+    if not namespace:
+        raise _malformed(f"no namespace is declared for the prefix {prefix[:80]!r}")
+    return namespace, local
+
+
 def _scope(outer: Mapping[str, str], attributes: Sequence[str]) -> Mapping[str, str]:
     """The scope of an element with these attributes: names and values in turn."""
-    declared = {}
-    for name, value in zip(attributes[::2], attributes[1::2], strict=True):
+    given = dict(zip(attributes[::2], attributes[1::2], strict=True))
+    declared: dict[str, str] = {}
+    for name, namespace in given.items():
         if name == "xmlns":
-            declared[""] = value
+            declared[""] = namespace
         elif name.startswith("xmlns:"):
-            declared[name.removeprefix("xmlns:")] = value
+            prefix = name.removeprefix("xmlns:")
+            if prefix in ("", "xml", "xmlns") or ":" in prefix or not namespace:
+                raise _malformed(f"{name[:80]!r} cannot be declared so")
+            declared[prefix] = namespace
     scope = {**outer, **declared} if declared else outer
-    for name in attributes[::2]:
-        prefix, colon, _ = name.rpartition(":")
-        if colon and prefix != "xmlns" and not scope.get(prefix):
-            raise MalformedDocument(
-                "", f"the body is not well-formed XML: no namespace is declared for the prefix {prefix[:80]!r}"
-            )
+    others = [_expanded(name, scope, "") for name in given if name != "xmlns" and not name.startswith("xmlns:")]
+    if len(set(others)) < len(others):
+        raise _malformed("an element has one attribute twice")
     return scope
+
+
+def _malformed(problem: str) -> MalformedDocument:
+    return MalformedDocument("", f"the body is not well-formed XML: {problem}")
 
 
 def read(body: bytes) -> Element:
@@ -155,7 +166,7 @@ def read(body: bytes) -> Element:
         parser.Parse(body, True)
     except expat.ExpatError as problem:
         where = f"line {problem.lineno}, column {problem.offset + 1}"
-        raise MalformedDocument("", f"the body is not well-formed XML: {expat.ErrorString(problem.code)} ({where})") from None
+        raise _malformed(f"{expat.ErrorString(problem.code)} ({where})") from None
     assert builder.root is not None  # expat refuses a document without an element
     return builder.root
 

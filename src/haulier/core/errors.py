@@ -283,10 +283,7 @@ class StoreError(HaulierError):
 
     @property
     def passing(self) -> bool:
-        """Whether the store was in trouble, so that the same request may succeed later. One that stayed unreachable for as long
-        as outages are waited out is not waited for once more."""
-        if self.code == "StoreUnreachable":
-            return False
+        """Whether the store was in trouble, so that the same request may succeed later."""
         return self.unknown or self.status in (0, 408, 429) or (self.status >= 500 and self.status != 501)
 
     def outcome(self, *, code: str = "", message: str = "") -> Outcome:

@@ -83,7 +83,7 @@ class Coordinator:
         self._runs: dict[str, JobRun] = {}
         self._progress = Progress(clock)
         self._dispatch = Dispatch(engine, briefs, self._progress)
-        self._file_units = FileUnits(jobstore, self._runs, self._dispatch, self._progress, proofs, spool, clock)
+        self._file_units = FileUnits(jobstore, self._runs, self._dispatch, self._progress, proofs, spool, clock, steps)
         self._hand_out = HandOut(self._runs, self._dispatch, self._progress, proofs, clock, steps)
         self._life = JobLife(jobstore, self._dispatch, self._progress, self._file_units, self._hand_out, proofs, clock)
         self._heard: dict[str, int] = {}

@@ -15,6 +15,7 @@ from haulier.core.lifecycle import ENDING, JobEvent, JobStatus
 from haulier.core.ports import ChunksStaged, Clock, JobStore, Spool
 from haulier.core.restoring import confirmation_due
 from haulier.engine import frames
+from haulier.engine.clocksteps import ClockSteps
 from haulier.engine.dispatch import Dispatch
 from haulier.engine.jobrun import Held, JobRun
 from haulier.engine.progress import Progress
@@ -50,6 +51,7 @@ class FileUnits:
         proofs: Proofs,
         spool: Spool,
         clock: Clock,
+        steps: ClockSteps | None,
     ) -> None:
         self._jobstore = jobstore
         self._runs = runs
@@ -58,6 +60,7 @@ class FileUnits:
         self._proofs = proofs
         self._spool = spool
         self._clock = clock
+        self._steps = steps
 
     # -- starting
 
@@ -77,6 +80,8 @@ class FileUnits:
         if job.retry is None:
             return None
         chunks, segments = self._jobstore.chunks(job.retry.of), self._jobstore.segments(job.retry.of)
+        if self._steps is not None:
+            chunks = [self._steps.seen_from_now(chunk) for chunk in chunks]
         return frames.Source(chunks=tuple(chunks), segments=tuple(segments))
 
     def probe(self, run: JobRun, store: str) -> None:

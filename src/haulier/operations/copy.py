@@ -14,7 +14,7 @@ from haulier.core.job import Dialect
 from haulier.core.ports import Copied, ObjectHead, ObjectStore
 from haulier.core.task import Disproof, Outcome, Task
 from haulier.operations.access import grant
-from haulier.operations.metadata import Moment, NewMetadata, Unmergeable, http_date
+from haulier.operations.metadata import DESCRIBING, Moment, NewMetadata, Unmergeable, http_date
 from haulier.operations.replay import (
     TRIES_MAX,
     changed_outcome,
@@ -97,10 +97,14 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("canned_acl: cannot stand beside inherit_acl or grants")
         if self.sse_kms_key is not None and self.sse == "AES256":
             raise ValueError("sse_kms_key: needs sse aws:kms; it is AES256")
+        if self.bucket_key and self.sse != "aws:kms":
+            raise ValueError("bucket_key: needs sse aws:kms")
         new_metadata = [] if isinstance(self.metadata, str) else self.metadata.headers()
         for name, value in (*self.headers, *new_metadata):
             if bad := uncarried(value):
                 raise ValueError(f"the value of {name} holds the control character {bad}, which no header can carry")
+            if name in DESCRIBING and not value.strip():
+                raise ValueError(f"the value of {name} is blank, which stores take for none; leave it out")
 
     @cached_property
     def headers(self) -> Headers:

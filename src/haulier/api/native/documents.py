@@ -375,7 +375,17 @@ class ListQuery(Document, kw_only=True):
     status: tuple[JobStatus, ...] = ()
     operation: tuple[str, ...] = ()
     tag: Annotated[tuple[str, ...], Meta(max_length=10, description="KEY, or KEY=VALUE; a key may hold `=` too.")] = ()
-    text: Annotated[str, Meta(min_length=1, max_length=256, description="A part of the id or the description.")] | None = None
+    text: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=256,
+                description="A part of the id or the description; A to Z in either case are the same.",
+            ),
+        ]
+        | None
+    ) = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     cursor: str | None = None
 
